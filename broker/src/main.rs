@@ -1,0 +1,3 @@
+//! The `jetwake` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Black-box rigs: protocol scripts, conformance with official clients, crash loops.
