@@ -1,0 +1,164 @@
+//! The border of the JetStream core: what comes in ([`Event`]) and what goes out ([`Outbox`]).
+//!
+//! The core is one deterministic state machine, `JetStream::handle(now, event, outbox)`. The server, the embedded
+//! broker and the simulator run the same code behind this border. Nothing here knows a socket, a thread, a clock
+//! or a source of randomness: time comes as an argument, everything else through the outbox.
+
+use std::fmt::Debug;
+
+use jetwake_storage::Lsn;
+
+/// Nanoseconds since 1970-01-01 UTC, as handed in by the shell. Never goes back within one run.
+pub type Timestamp = i64;
+
+/// An account of this server. `$G` is 0.
+pub type AccountId = u32;
+
+/// Names one listener of the core inside an account's routing table.
+///
+/// The core mints tags in [`Outbox::listen`]; the shell hands them back with every message that matched. Ids are
+/// never reused within one run, so a message that was in flight when its stream went away finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag {
+    /// What the listener is for.
+    pub kind: TagKind,
+    /// The stream's id, 0 for [`TagKind::Api`].
+    pub stream: u32,
+    /// The consumer's id within this run, 0 where there is none.
+    pub consumer: u32,
+}
+
+/// What a listener of the core is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TagKind {
+    /// `$JS.API.>` of an account, except the subjects below.
+    Api,
+    /// A subject of a stream's configuration: publishes to store.
+    Publish,
+    /// `$JS.API.DIRECT.GET.<stream>` and below.
+    DirectGet,
+    /// `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>`.
+    Next,
+    /// `$JS.ACK.<stream>.<consumer>.>` and its v2 form.
+    Ack,
+    /// `$JS.FC.<stream>.<consumer>.>`.
+    FlowControl,
+    /// Not a listener: a watch on the deliver subject of a push consumer, see [`Outbox::watch`].
+    Deliver,
+}
+
+/// One message that matched a listener of the core.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound<'a> {
+    /// The listener that it matched.
+    pub tag: Tag,
+    /// The account it was published in.
+    pub account: AccountId,
+    /// The subject as published.
+    pub subject: &'a [u8],
+    /// The reply subject, empty if none.
+    pub reply: &'a [u8],
+    /// The whole header block with its final blank line, empty if none.
+    pub headers: &'a [u8],
+    /// The payload without headers.
+    pub payload: &'a [u8],
+    /// Who published it, for audit advisories. The same connection always gives the same number.
+    pub client: u64,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A message matched one of the listeners.
+    Message(Inbound<'a>),
+    /// Everything the journal took before this position is durable (or written, where the operator relaxed it).
+    Durable(Lsn),
+    /// A deadline reported by [`crate::jetstream::JetStream::deadline`] has passed.
+    Tick,
+    /// Somebody subscribed to a watched subject, or the last one left.
+    Interest {
+        /// The watch.
+        tag: Tag,
+        /// Whether anybody listens now.
+        present: bool,
+    },
+    /// A background job of the store is done.
+    Job(jetwake_storage::JobDone),
+    /// The store is poisoned (a write or sync failed): JetStream stops on this node, core NATS goes on.
+    StoreFailed(&'a str),
+    /// The inbox is empty for now: hand gathered journal batches over, deliver what became deliverable.
+    BatchEnd,
+    /// The server is about to stop: answer waiting pull requests, hand the last state to the journal.
+    Shutdown,
+}
+
+/// A message that leaves the core.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The account to route in.
+    pub account: AccountId,
+    /// The subject that subscriptions are looked up with (an inbox, a deliver subject).
+    pub route: &'a [u8],
+    /// The subject that the subscriber sees: the stored subject for deliveries, otherwise the same as `route`.
+    pub subject: &'a [u8],
+    /// The reply subject, empty if none.
+    pub reply: &'a [u8],
+    /// The whole header block, empty if none.
+    pub headers: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// Severity of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// For developers.
+    Debug,
+    /// Normal operation.
+    Info,
+    /// Something an operator should look at.
+    Warn,
+    /// Something is lost or refused.
+    Error,
+}
+
+/// The sink for effects. The shell's implementation routes at once and never blocks.
+pub trait Outbox: Debug {
+    /// Routes a message inside its account, to client subscriptions and to the core's own listeners alike (those
+    /// come back as events). Returns whether any subscription took it.
+    fn publish(&mut self, message: Outgoing<'_>) -> bool;
+
+    /// Whether anybody would take a message for `subject`: with `queue` only members of that queue group count,
+    /// without it only plain subscriptions.
+    fn has_interest(&mut self, account: AccountId, subject: &[u8], queue: Option<&[u8]>) -> bool;
+
+    /// Whether anybody at all, plain or queue, listens to `subject`.
+    fn has_any_interest(&mut self, account: AccountId, subject: &[u8]) -> bool;
+
+    /// Adds a listener: messages that match `pattern` come back as [`Event::Message`] with `tag`. Counts as
+    /// interest (no 503). A message that matches several listeners comes once for each.
+    fn listen(&mut self, account: AccountId, pattern: &[u8], tag: Tag);
+
+    /// Removes one listener.
+    fn unlisten(&mut self, account: AccountId, pattern: &[u8], tag: Tag);
+
+    /// Asks for [`Event::Interest`] whenever interest in the literal `subject` appears or disappears (see
+    /// [`Outbox::has_interest`] for `queue`). The first event comes by itself if there is interest already.
+    fn watch(&mut self, account: AccountId, subject: &[u8], queue: Option<&[u8]>, tag: Tag);
+
+    /// Ends a watch.
+    fn unwatch(&mut self, account: AccountId, tag: Tag);
+
+    /// Hands a background job of the store (copying to segments, a checkpoint) to another thread. It comes back
+    /// as [`Event::Job`].
+    fn run(&mut self, job: jetwake_storage::Job);
+
+    /// The `client` object of advisories for a connection number, as JSON; `None` if it is gone.
+    fn client_info(&mut self, client: u64) -> Option<String>;
+
+    /// A random number.
+    fn random(&mut self) -> u64;
+
+    /// Writes a line to the server's log.
+    fn log(&mut self, level: Level, text: &str);
+}
