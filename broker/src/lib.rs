@@ -1,1 +1,4 @@
-//! The broker.
+//! Jetwake: a durable message broker that speaks NATS and JetStream.
+
+pub mod log;
+pub mod options;
