@@ -1,1 +1,8 @@
 //! Black-box rigs: protocol scripts, conformance with official clients, crash loops.
+//!
+//! The library holds what the rigs share: starting server processes ([`process`]) and a small
+//! blocking client ([`wire`]). It knows servers only from outside, by their command line and their
+//! socket, so that every rig can run against the reference server as well.
+
+pub mod process;
+pub mod wire;
