@@ -1,8 +1,9 @@
 //! Black-box rigs: protocol scripts, conformance with official clients, crash loops.
 //!
 //! The library holds what the rigs share: starting server processes ([`process`]) and a small
-//! blocking client ([`wire`]). It knows servers only from outside, by their command line and their
-//! socket, so that every rig can run against the reference server as well.
+//! blocking client ([`wire`], with [`jetstream`] on top). It knows servers only from outside, by
+//! their command line and their socket, so that every rig can run against the reference server too.
 
+pub mod jetstream;
 pub mod process;
 pub mod wire;

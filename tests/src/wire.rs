@@ -96,6 +96,22 @@ impl Client {
         self.stream.set_read_timeout(Some(limit))
     }
 
+    /// Where the server is.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// The port at this end, a number that no other live connection has.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn local_port(&self) -> io::Result<u16> {
+        Ok(self.stream.local_addr()?.port())
+    }
+
     /// Another handle of the socket, for a thread that only writes.
     ///
     /// # Errors
