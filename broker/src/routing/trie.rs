@@ -1,0 +1,293 @@
+//! The subject trie: one level per token, with a place apart for `*` and for a final `>`.
+//!
+//! Inserting and removing cost as many steps as the filter has tokens; a lookup follows the literal token and `*`
+//! at each level. Filters are valid subjects (the caller has checked); published subjects are any bytes.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::matches::Matches;
+use super::members::Members;
+
+/// Names a subscription for its removal. Unique within an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SubId(pub u64);
+
+/// The subscriptions and listeners of one account.
+#[derive(Debug)]
+pub struct Trie<S, L> {
+    root: Level<S, L>,
+    subscriptions: usize,
+}
+
+#[derive(Debug)]
+struct Level<S, L> {
+    literal: HashMap<Box<[u8]>, Node<S, L>, FixedState>,
+    star: Option<Box<Node<S, L>>>,
+    rest: Option<Box<Leaf<S, L>>>,
+}
+
+#[derive(Debug)]
+struct Node<S, L> {
+    next: Option<Box<Level<S, L>>>,
+    leaf: Option<Box<Leaf<S, L>>>,
+}
+
+/// Everything on one filter.
+#[derive(Debug)]
+struct Leaf<S, L> {
+    plain: Members<S>,
+    queues: Vec<(Arc<[u8]>, Members<S>)>,
+    listeners: Vec<L>,
+}
+
+impl<S, L> Default for Trie<S, L> {
+    fn default() -> Self {
+        Self { root: Level::default(), subscriptions: 0 }
+    }
+}
+
+impl<S, L> Default for Level<S, L> {
+    fn default() -> Self {
+        Self { literal: HashMap::default(), star: None, rest: None }
+    }
+}
+
+impl<S, L> Default for Node<S, L> {
+    fn default() -> Self {
+        Self { next: None, leaf: None }
+    }
+}
+
+impl<S, L> Default for Leaf<S, L> {
+    fn default() -> Self {
+        Self { plain: Members::default(), queues: Vec::new(), listeners: Vec::new() }
+    }
+}
+
+impl<S: Clone, L: Copy + Eq> Trie<S, L> {
+    /// Number of subscriptions, listeners not counted.
+    pub fn len(&self) -> usize {
+        self.subscriptions
+    }
+
+    /// Whether there are no subscriptions.
+    pub fn is_empty(&self) -> bool {
+        self.subscriptions == 0
+    }
+
+    /// Adds a subscription on `filter`, to the queue group if one is named.
+    pub fn insert(&mut self, filter: &[u8], queue: Option<&[u8]>, id: SubId, sub: S) {
+        let leaf = self.root.leaf_mut(filter);
+        match queue {
+            None => leaf.plain.insert(id, sub),
+            Some(name) => leaf.queue_mut(name).insert(id, sub),
+        }
+        self.subscriptions += 1;
+    }
+
+    /// Removes a subscription; filter and queue are the ones that it was added with.
+    pub fn remove(&mut self, filter: &[u8], queue: Option<&[u8]>, id: SubId) -> Option<S> {
+        let removed = self.root.edit(filter, &mut |leaf| match queue {
+            None => leaf.plain.remove(id),
+            Some(name) => leaf.remove_from_queue(name, id),
+        });
+        self.subscriptions -= usize::from(removed.is_some());
+        removed
+    }
+
+    /// Adds a listener. The same one may listen on several filters, and several times on one.
+    pub fn listen(&mut self, filter: &[u8], listener: L) {
+        self.root.leaf_mut(filter).listeners.push(listener);
+    }
+
+    /// Removes one listener; false if it was not there.
+    pub fn unlisten(&mut self, filter: &[u8], listener: L) -> bool {
+        let removed = self.root.edit(filter, &mut |leaf| {
+            let at = leaf.listeners.iter().position(|known| *known == listener)?;
+            Some(leaf.listeners.swap_remove(at))
+        });
+        removed.is_some()
+    }
+
+    /// Adds everybody that `subject` reaches to `matches`.
+    pub fn lookup(&self, subject: &[u8], matches: &mut Matches<S, L>) {
+        self.visit(subject, &mut |leaf| {
+            matches.plain.extend(leaf.plain.iter().cloned());
+            for (name, members) in &leaf.queues {
+                matches.group(name).extend(members.iter().cloned());
+            }
+            matches.listeners.extend_from_slice(&leaf.listeners);
+        });
+    }
+
+    /// Whether `subject` reaches a member of the queue group or, without one, a plain subscription or a listener.
+    pub fn has_interest(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        let mut found = false;
+        self.visit(subject, &mut |leaf| {
+            found |= match queue {
+                None => !leaf.plain.is_empty() || !leaf.listeners.is_empty(),
+                Some(queue) => leaf.queues.iter().any(|(name, _)| **name == *queue),
+            };
+        });
+        found
+    }
+
+    /// Whether `subject` reaches anybody at all.
+    pub fn has_any_interest(&self, subject: &[u8]) -> bool {
+        let mut found = false;
+        self.visit(subject, &mut |_| found = true);
+        found
+    }
+
+    /// Calls `found` for every filter that matches. A subject with an empty token matches nothing.
+    fn visit<'a>(&'a self, subject: &[u8], found: &mut dyn FnMut(&'a Leaf<S, L>)) {
+        if !subject.split(is_dot).any(<[u8]>::is_empty) {
+            self.root.visit(subject, found);
+        }
+    }
+}
+
+impl<S, L> Level<S, L> {
+    fn leaf_mut(&mut self, filter: &[u8]) -> &mut Leaf<S, L> {
+        let mut level = self;
+        let mut rest = filter;
+        loop {
+            let (token, tail) = first_token(rest);
+            if token == b">" && tail.is_none() {
+                return level.rest.get_or_insert_default();
+            }
+            let node = match token {
+                b"*" => &mut **level.star.get_or_insert_default(),
+                _ => level.literal.entry(token.into()).or_default(),
+            };
+            let Some(tail) = tail else { return node.leaf.get_or_insert_default() };
+            level = node.next.get_or_insert_default();
+            rest = tail;
+        }
+    }
+
+    /// Runs `edit` on the leaf of `filter`, if there is one, and prunes what it leaves empty.
+    fn edit<R, F>(&mut self, filter: &[u8], edit: &mut F) -> Option<R>
+    where
+        F: FnMut(&mut Leaf<S, L>) -> Option<R>,
+    {
+        let (token, tail) = first_token(filter);
+        if token == b">" && tail.is_none() {
+            return edit_leaf(&mut self.rest, edit);
+        }
+        let node = match token {
+            b"*" => self.star.as_deref_mut(),
+            _ => self.literal.get_mut(token),
+        }?;
+        let out = match tail {
+            None => edit_leaf(&mut node.leaf, edit),
+            Some(tail) => node.next.as_mut().and_then(|next| next.edit(tail, edit)),
+        };
+        node.prune();
+        if node.is_empty() {
+            match token {
+                b"*" => self.star = None,
+                _ => drop(self.literal.remove(token)),
+            }
+        }
+        out
+    }
+
+    fn is_empty(&self) -> bool {
+        self.literal.is_empty() && self.star.is_none() && self.rest.is_none()
+    }
+
+    /// Follows the literal branch in a loop and the wildcard branches by recursion, so that the depth is the
+    /// number of `*` in a filter that somebody subscribed to.
+    fn visit<'a>(&'a self, subject: &[u8], found: &mut dyn FnMut(&'a Leaf<S, L>)) {
+        let mut level = self;
+        let mut rest = subject;
+        loop {
+            if let Some(leaf) = &level.rest {
+                found(leaf);
+            }
+            let (token, tail) = first_token(rest);
+            let star = level.star.as_deref();
+            let literal = level.literal.get(token);
+            let Some(tail) = tail else {
+                [star, literal].into_iter().flatten().filter_map(|n| n.leaf.as_deref()).for_each(found);
+                return;
+            };
+            if let Some(next) = star.and_then(|node| node.next.as_deref()) {
+                next.visit(tail, found);
+            }
+            let Some(next) = literal.and_then(|node| node.next.as_deref()) else { return };
+            level = next;
+            rest = tail;
+        }
+    }
+}
+
+impl<S, L> Node<S, L> {
+    fn is_empty(&self) -> bool {
+        self.next.is_none() && self.leaf.is_none()
+    }
+
+    fn prune(&mut self) {
+        if self.next.as_ref().is_some_and(|next| next.is_empty()) {
+            self.next = None;
+        }
+    }
+}
+
+impl<S, L> Leaf<S, L> {
+    fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.queues.is_empty() && self.listeners.is_empty()
+    }
+
+    fn queue_mut(&mut self, name: &[u8]) -> &mut Members<S> {
+        let at = match self.queues.iter().position(|(known, _)| **known == *name) {
+            Some(at) => at,
+            None => {
+                self.queues.push((name.into(), Members::default()));
+                self.queues.len() - 1
+            }
+        };
+        &mut self.queues[at].1
+    }
+
+    fn remove_from_queue(&mut self, name: &[u8], id: SubId) -> Option<S> {
+        let at = self.queues.iter().position(|(known, _)| **known == *name)?;
+        let members = &mut self.queues[at].1;
+        let removed = members.remove(id);
+        if members.is_empty() {
+            self.queues.swap_remove(at);
+        }
+        removed
+    }
+}
+
+fn edit_leaf<S, L, R, F>(place: &mut Option<Box<Leaf<S, L>>>, edit: &mut F) -> Option<R>
+where
+    F: FnMut(&mut Leaf<S, L>) -> Option<R>,
+{
+    let leaf = place.as_deref_mut()?;
+    let out = edit(leaf);
+    if leaf.is_empty() {
+        *place = None;
+    }
+    out
+}
+
+/// The first token, and what follows its dot.
+fn first_token(subject: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match subject.iter().position(is_dot) {
+        Some(at) => (&subject[..at], Some(&subject[at + 1..])),
+        None => (subject, None),
+    }
+}
+
+fn is_dot(byte: &u8) -> bool {
+    *byte == b'.'
+}
+
+#[cfg(test)]
+mod tests;

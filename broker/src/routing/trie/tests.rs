@@ -1,0 +1,126 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// The rule, as plainly as it can be written.
+fn matches_naively(filter: &str, subject: &str) -> bool {
+    let mut subject = subject.split('.').peekable();
+    for token in filter.split('.') {
+        match (token, subject.next()) {
+            (_, None) => return false,
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (literal, Some(found)) if literal == found => {}
+            _ => return false,
+        }
+    }
+    subject.peek().is_none()
+}
+
+fn token() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("a"), Just("b"), Just("cc"), Just("*")]
+}
+
+fn filter() -> impl Strategy<Value = String> {
+    (prop::collection::vec(token(), 1..5), any::<bool>()).prop_map(|(mut tokens, open)| {
+        if open {
+            tokens.push(">");
+        }
+        tokens.join(".")
+    })
+}
+
+fn subject() -> impl Strategy<Value = String> {
+    prop::collection::vec(token(), 1..6).prop_map(|tokens| tokens.join("."))
+}
+
+fn sorted(mut items: Vec<usize>) -> Vec<usize> {
+    items.sort_unstable();
+    items
+}
+
+proptest! {
+    #[test]
+    fn finds_what_the_naive_rule_finds_while_subscriptions_come_and_go(
+        filters in prop::collection::vec((filter(), 0..3usize), 1..40),
+        removed in prop::collection::vec(any::<bool>(), 40),
+        subjects in prop::collection::vec(subject(), 1..20),
+    ) {
+        let queue_of = |kind: usize| [None, Some(&b"q"[..]), Some(&b"r"[..])][kind];
+        let mut trie: Trie<usize, u32> = Trie::default();
+        for (at, (filter, kind)) in filters.iter().enumerate() {
+            trie.insert(filter.as_bytes(), queue_of(*kind), SubId(at as u64), at);
+        }
+        for (at, (filter, kind)) in filters.iter().enumerate().filter(|(at, _)| removed[*at]) {
+            prop_assert_eq!(
+                trie.remove(filter.as_bytes(), queue_of(*kind), SubId(at as u64)),
+                Some(at)
+            );
+        }
+        for subject in &subjects {
+            let expected = |kind: usize| -> Vec<usize> {
+                let live = filters.iter().enumerate().filter(|(at, _)| !removed[*at]);
+                live.filter(|(_, (filter, k))| *k == kind && matches_naively(filter, subject))
+                    .map(|(at, _)| at)
+                    .collect()
+            };
+            let mut found = Matches::default();
+            trie.lookup(subject.as_bytes(), &mut found);
+            prop_assert_eq!(sorted(found.plain), expected(0));
+            prop_assert!(found.queues.iter().all(|group| !group.members.is_empty()));
+            for kind in [1, 2] {
+                let name = queue_of(kind).unwrap();
+                let groups: Vec<_> = found.queues.iter().filter(|g| *g.name == *name).collect();
+                let members = groups.first().map_or(Vec::new(), |g| g.members.clone());
+                prop_assert!(groups.len() < 2);
+                prop_assert_eq!(sorted(members), expected(kind));
+                prop_assert_eq!(
+                    trie.has_interest(subject.as_bytes(), Some(name)),
+                    !expected(kind).is_empty()
+                );
+            }
+            prop_assert_eq!(trie.has_interest(subject.as_bytes(), None), !expected(0).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_emptied_trie_keeps_nothing(filters in prop::collection::vec(filter(), 1..40)) {
+        let mut trie: Trie<usize, u32> = Trie::default();
+        for (at, filter) in filters.iter().enumerate() {
+            trie.insert(filter.as_bytes(), None, SubId(at as u64), at);
+            trie.listen(filter.as_bytes(), at as u32);
+        }
+        for (at, filter) in filters.iter().enumerate() {
+            trie.remove(filter.as_bytes(), None, SubId(at as u64)).unwrap();
+            prop_assert!(trie.unlisten(filter.as_bytes(), at as u32));
+            prop_assert!(!trie.unlisten(filter.as_bytes(), at as u32));
+        }
+        prop_assert!(trie.is_empty());
+        prop_assert!(trie.root.is_empty());
+    }
+}
+
+#[test]
+fn a_published_subject_is_literal_text() {
+    let mut trie: Trie<u8, u8> = Trie::default();
+    trie.insert(b"foo.*", None, SubId(1), 1);
+    trie.insert(b"foo.bar", None, SubId(2), 2);
+    trie.insert(b">", None, SubId(3), 3);
+    let mut found = Matches::default();
+    trie.lookup(b"foo.*", &mut found);
+    assert_eq!(found.plain, [3, 1]);
+    for nothing in [&b"foo..bar"[..], b"", b".foo", b"foo."] {
+        found.clear();
+        trie.lookup(nothing, &mut found);
+        assert!(found.is_empty());
+    }
+}
+
+#[test]
+fn filters_of_two_thousand_tokens_are_walked_and_dropped() {
+    let filter = ["*"; 2048].join(".");
+    let mut trie: Trie<u8, u8> = Trie::default();
+    trie.insert(filter.as_bytes(), None, SubId(1), 1);
+    assert!(trie.has_any_interest(["x"; 2048].join(".").as_bytes()));
+    assert_eq!(trie.remove(filter.as_bytes(), None, SubId(1)), Some(1));
+}
