@@ -1,5 +1,6 @@
 //! Jetwake: a durable message broker that speaks NATS and JetStream.
 
+pub mod jetstream;
 pub mod log;
 pub mod options;
 pub mod routing;

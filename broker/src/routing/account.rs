@@ -30,7 +30,12 @@ pub struct Account<S, L> {
 impl<S: Clone, L: Copy + Eq + Hash> Account<S, L> {
     fn new(id: u32, name: &str) -> Self {
         let table = RwLock::new(Table::default());
-        Self { id, name: name.into(), table, generation: AtomicU64::new(1) }
+        Self {
+            id,
+            name: name.into(),
+            table,
+            generation: AtomicU64::new(1),
+        }
     }
 
     /// Adds a subscription and returns the watches that turned.
@@ -121,8 +126,13 @@ pub struct Accounts<S, L> {
 impl<S: Clone, L: Copy + Eq + Hash> Default for Accounts<S, L> {
     fn default() -> Self {
         let names = ["$G", "$SYS"];
-        let accounts = names.iter().zip(0..).map(|(name, id)| Arc::new(Account::new(id, name)));
-        Self { accounts: accounts.collect() }
+        let accounts = names
+            .iter()
+            .zip(0..)
+            .map(|(name, id)| Arc::new(Account::new(id, name)));
+        Self {
+            accounts: accounts.collect(),
+        }
     }
 }
 

@@ -24,7 +24,11 @@ pub struct Group<S> {
 
 impl<S, L> Default for Matches<S, L> {
     fn default() -> Self {
-        Self { plain: Vec::new(), queues: Vec::new(), listeners: Vec::new() }
+        Self {
+            plain: Vec::new(),
+            queues: Vec::new(),
+            listeners: Vec::new(),
+        }
     }
 }
 
@@ -46,7 +50,10 @@ impl<S, L> Matches<S, L> {
         let at = match self.queues.iter().position(|group| group.name == *name) {
             Some(at) => at,
             None => {
-                self.queues.push(Group { name: Arc::clone(name), members: Vec::new() });
+                self.queues.push(Group {
+                    name: Arc::clone(name),
+                    members: Vec::new(),
+                });
                 self.queues.len() - 1
             }
         };

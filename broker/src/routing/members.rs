@@ -18,7 +18,10 @@ pub(super) struct Members<S> {
 
 impl<S> Default for Members<S> {
     fn default() -> Self {
-        Self { items: Vec::new(), index: None }
+        Self {
+            items: Vec::new(),
+            index: None,
+        }
     }
 }
 
@@ -68,7 +71,11 @@ mod tests {
         for id in 0..100 {
             members.insert(SubId(id), id);
         }
-        for id in (0..100).rev().filter(|id| id % 3 == 0).chain((0..100).filter(|id| id % 3 != 0)) {
+        for id in (0..100)
+            .rev()
+            .filter(|id| id % 3 == 0)
+            .chain((0..100).filter(|id| id % 3 != 0))
+        {
             assert_eq!(members.remove(SubId(id)), Some(id));
             assert_eq!(members.remove(SubId(id)), None);
         }

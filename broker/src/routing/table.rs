@@ -15,7 +15,10 @@ pub struct Table<S, L> {
 
 impl<S, L> Default for Table<S, L> {
     fn default() -> Self {
-        Self { trie: Trie::default(), watches: Watches::default() }
+        Self {
+            trie: Trie::default(),
+            watches: Watches::default(),
+        }
     }
 }
 
@@ -91,7 +94,11 @@ impl<S: Clone, L: Copy + Eq + Hash> Table<S, L> {
 
     fn update(&mut self, filter: &[u8], changes: &mut Vec<Change<L>>) {
         let trie = &self.trie;
-        self.watches.update(filter, |subject, queue| trie.has_interest(subject, queue), changes);
+        self.watches.update(
+            filter,
+            |subject, queue| trie.has_interest(subject, queue),
+            changes,
+        );
     }
 }
 
@@ -111,12 +118,24 @@ mod tests {
         assert!(changes.is_empty());
         table.subscribe(b"deliver.*", None, SubId(3), "c", &mut changes);
         table.subscribe(b"deliver.x", None, SubId(4), "d", &mut changes);
-        assert_eq!(changes, [Change { watch: 7, present: true }]);
+        assert_eq!(
+            changes,
+            [Change {
+                watch: 7,
+                present: true
+            }]
+        );
         changes.clear();
         table.unsubscribe(b"deliver.*", None, SubId(3), &mut changes);
         assert!(changes.is_empty());
         table.unsubscribe(b"deliver.x", None, SubId(4), &mut changes);
-        assert_eq!(changes, [Change { watch: 7, present: false }]);
+        assert_eq!(
+            changes,
+            [Change {
+                watch: 7,
+                present: false
+            }]
+        );
         assert_eq!(table.watched(7), Some(false));
     }
 
@@ -129,7 +148,13 @@ mod tests {
         table.subscribe(b"d.*", Some(b"r"), SubId(2), "b", &mut changes);
         assert!(changes.is_empty());
         table.subscribe(b"*.x", Some(b"q"), SubId(3), "c", &mut changes);
-        assert_eq!(changes, [Change { watch: 1, present: true }]);
+        assert_eq!(
+            changes,
+            [Change {
+                watch: 1,
+                present: true
+            }]
+        );
     }
 
     #[test]
@@ -140,7 +165,13 @@ mod tests {
         table.watch(b"d", None, 2);
         table.unwatch(1);
         table.subscribe(b"d", None, SubId(1), "a", &mut changes);
-        assert_eq!(changes, [Change { watch: 2, present: true }]);
+        assert_eq!(
+            changes,
+            [Change {
+                watch: 2,
+                present: true
+            }]
+        );
         assert_eq!(table.watched(1), None);
     }
 }

@@ -45,25 +45,39 @@ struct Leaf<S, L> {
 
 impl<S, L> Default for Trie<S, L> {
     fn default() -> Self {
-        Self { root: Level::default(), subscriptions: 0 }
+        Self {
+            root: Level::default(),
+            subscriptions: 0,
+        }
     }
 }
 
 impl<S, L> Default for Level<S, L> {
     fn default() -> Self {
-        Self { literal: HashMap::default(), star: None, rest: None }
+        Self {
+            literal: HashMap::default(),
+            star: None,
+            rest: None,
+        }
     }
 }
 
 impl<S, L> Default for Node<S, L> {
     fn default() -> Self {
-        Self { next: None, leaf: None }
+        Self {
+            next: None,
+            leaf: None,
+        }
     }
 }
 
 impl<S, L> Default for Leaf<S, L> {
     fn default() -> Self {
-        Self { plain: Members::default(), queues: Vec::new(), listeners: Vec::new() }
+        Self {
+            plain: Members::default(),
+            queues: Vec::new(),
+            listeners: Vec::new(),
+        }
     }
 }
 
@@ -163,7 +177,9 @@ impl<S, L> Level<S, L> {
                 b"*" => &mut **level.star.get_or_insert_default(),
                 _ => level.literal.entry(token.into()).or_default(),
             };
-            let Some(tail) = tail else { return node.leaf.get_or_insert_default() };
+            let Some(tail) = tail else {
+                return node.leaf.get_or_insert_default();
+            };
             level = node.next.get_or_insert_default();
             rest = tail;
         }
@@ -213,13 +229,19 @@ impl<S, L> Level<S, L> {
             let star = level.star.as_deref();
             let literal = level.literal.get(token);
             let Some(tail) = tail else {
-                [star, literal].into_iter().flatten().filter_map(|n| n.leaf.as_deref()).for_each(found);
+                [star, literal]
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|n| n.leaf.as_deref())
+                    .for_each(found);
                 return;
             };
             if let Some(next) = star.and_then(|node| node.next.as_deref()) {
                 next.visit(tail, found);
             }
-            let Some(next) = literal.and_then(|node| node.next.as_deref()) else { return };
+            let Some(next) = literal.and_then(|node| node.next.as_deref()) else {
+                return;
+            };
             level = next;
             rest = tail;
         }

@@ -34,7 +34,10 @@ struct Watch<L> {
 
 impl<L> Default for Watches<L> {
     fn default() -> Self {
-        Self { by_subject: BTreeMap::new(), subjects: HashMap::default() }
+        Self {
+            by_subject: BTreeMap::new(),
+            subjects: HashMap::default(),
+        }
     }
 }
 
@@ -42,12 +45,21 @@ impl<L: Copy + Eq + Hash> Watches<L> {
     pub(super) fn insert(&mut self, subject: &[u8], queue: Option<&[u8]>, watch: L, present: bool) {
         self.remove(watch);
         self.subjects.insert(watch, subject.into());
-        let entry = Watch { watch, queue: queue.map(Into::into), present };
-        self.by_subject.entry(subject.into()).or_default().push(entry);
+        let entry = Watch {
+            watch,
+            queue: queue.map(Into::into),
+            present,
+        };
+        self.by_subject
+            .entry(subject.into())
+            .or_default()
+            .push(entry);
     }
 
     pub(super) fn remove(&mut self, watch: L) {
-        let Some(subject) = self.subjects.remove(&watch) else { return };
+        let Some(subject) = self.subjects.remove(&watch) else {
+            return;
+        };
         if let Some(watches) = self.by_subject.get_mut(&subject) {
             watches.retain(|known| known.watch != watch);
             if watches.is_empty() {
@@ -58,7 +70,10 @@ impl<L: Copy + Eq + Hash> Watches<L> {
 
     pub(super) fn present(&self, watch: L) -> Option<bool> {
         let watches = self.by_subject.get(self.subjects.get(&watch)?)?;
-        watches.iter().find(|known| known.watch == watch).map(|known| known.present)
+        watches
+            .iter()
+            .find(|known| known.watch == watch)
+            .map(|known| known.present)
     }
 
     /// Tries again the watches that a change of `filter` may concern, and reports those that turned.
@@ -79,7 +94,10 @@ impl<L: Copy + Eq + Hash> Watches<L> {
                 let present = has_interest(subject, known.queue.as_deref());
                 if present != known.present {
                     known.present = present;
-                    changes.push(Change { watch: known.watch, present });
+                    changes.push(Change {
+                        watch: known.watch,
+                        present,
+                    });
                 }
             }
             if prefix.len() == filter.len() {

@@ -1,0 +1,3 @@
+//! The JetStream core.
+
+pub mod tag;
