@@ -1,9 +1,9 @@
 //! A publisher that remembers exactly what the server promised.
 //!
-//! Message `n` of a writer has contents that follow from the writer's number and `n`, so nothing has
-//! to be kept to recognise or repeat it. After a crash the writer repeats what was not acknowledged,
-//! in order and with the same message ids: a stream that keeps its promises then holds every message
-//! exactly once and in order.
+//! Message `n` of a writer has contents that follow from the writer's number and `n`, so nothing
+//! has to be kept to recognise or repeat it. After a crash the writer repeats what was not
+//! acknowledged, in order and with the same message ids: a stream that keeps its promises then
+//! holds every message exactly once and in order.
 
 use std::io;
 use std::net::SocketAddr;

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 const READ_BUFFER: usize = 1 << 20;
 const LIMIT: Duration = Duration::from_secs(20);
-const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,\"protocol\":1,\
-    \"headers\":true,\"no_responders\":true,\"lang\":\"rust\",\"version\":\"0\",\"name\":\"rig\"}\r\n";
+const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,\
+    \"protocol\":1,\"headers\":true,\"no_responders\":true,\"lang\":\"rust\",\
+    \"version\":\"0\",\"name\":\"rig\"}\r\n";
 
 /// A message, as ranges of the client's read buffer.
 #[derive(Debug)]
@@ -131,8 +132,7 @@ impl Client {
 
     /// Queues a message.
     pub fn publish(&mut self, subject: &[u8], reply: &[u8], payload: &[u8]) {
-        self.output
-            .extend_from_slice(&pub_command(subject, reply, payload));
+        pub_command(&mut self.output, subject, reply, payload);
     }
 
     /// Queues a message with one header line per pair.
@@ -197,7 +197,7 @@ impl Client {
     pub fn next_message(&mut self) -> io::Result<Message<'_>> {
         loop {
             if let Step::Message(frame) = self.advance()? {
-                return Ok(self.message(&frame));
+                return Ok(message_in(&self.input, &frame));
             }
         }
     }
@@ -209,9 +209,34 @@ impl Client {
     pub fn buffered_message(&mut self) -> io::Result<Option<Message<'_>>> {
         loop {
             match self.parse()? {
-                Some(Step::Message(frame)) => return Ok(Some(self.message(&frame))),
+                Some(Step::Message(frame)) => return Ok(Some(message_in(&self.input, &frame))),
                 Some(_) => {}
                 None => return Ok(None),
+            }
+        }
+    }
+
+    /// Waits for a message, then hands out it and all others that the same reads brought, each with
+    /// the buffer of commands to send; sends those, and returns how many messages there were.
+    ///
+    /// # Errors
+    /// On timeout, end of stream or a server error.
+    pub fn drain(&mut self, mut each: impl FnMut(&Message<'_>, &mut Vec<u8>)) -> io::Result<usize> {
+        let mut count = 0;
+        loop {
+            match self.parse()? {
+                Some(Step::Message(frame)) => {
+                    each(&message_in(&self.input, &frame), &mut self.output);
+                    count += 1;
+                }
+                Some(_) => {}
+                None => {
+                    self.flush()?;
+                    if count > 0 {
+                        return Ok(count);
+                    }
+                    self.fill()?;
+                }
             }
         }
     }
@@ -252,16 +277,6 @@ impl Client {
             self.inbox = Some((sid, prefix));
         }
         self.inbox.clone().unwrap_or_default()
-    }
-
-    fn message(&self, frame: &Frame) -> Message<'_> {
-        Message {
-            subject: &self.input[frame.subject.clone()],
-            sid: frame.sid,
-            reply: &self.input[frame.reply.clone()],
-            headers: &self.input[frame.headers.clone()],
-            payload: &self.input[frame.payload.clone()],
-        }
     }
 
     /// Takes one command out of the stream, reading and (before that) sending as needed.
@@ -327,6 +342,16 @@ impl Client {
     }
 }
 
+fn message_in<'a>(input: &'a [u8], frame: &Frame) -> Message<'a> {
+    Message {
+        subject: &input[frame.subject.clone()],
+        sid: frame.sid,
+        reply: &input[frame.reply.clone()],
+        headers: &input[frame.headers.clone()],
+        payload: &input[frame.payload.clone()],
+    }
+}
+
 #[derive(Debug)]
 enum Step {
     Message(Frame),
@@ -334,22 +359,19 @@ enum Step {
     Other,
 }
 
-/// A PUB command with its payload; `reply` may be empty.
-#[must_use]
-pub fn pub_command(subject: &[u8], reply: &[u8], payload: &[u8]) -> Vec<u8> {
-    let mut command = Vec::with_capacity(subject.len() + reply.len() + payload.len() + 24);
-    command.extend_from_slice(b"PUB ");
-    command.extend_from_slice(subject);
-    command.push(b' ');
+/// Appends a PUB command with its payload; `reply` may be empty.
+pub fn pub_command(output: &mut Vec<u8>, subject: &[u8], reply: &[u8], payload: &[u8]) {
+    output.extend_from_slice(b"PUB ");
+    output.extend_from_slice(subject);
+    output.push(b' ');
     if !reply.is_empty() {
-        command.extend_from_slice(reply);
-        command.push(b' ');
+        output.extend_from_slice(reply);
+        output.push(b' ');
     }
-    command.extend_from_slice(payload.len().to_string().as_bytes());
-    command.extend_from_slice(b"\r\n");
-    command.extend_from_slice(payload);
-    command.extend_from_slice(b"\r\n");
-    command
+    output.extend_from_slice(payload.len().to_string().as_bytes());
+    output.extend_from_slice(b"\r\n");
+    output.extend_from_slice(payload);
+    output.extend_from_slice(b"\r\n");
 }
 
 /// `MSG subject sid [reply] size` or `HMSG subject sid [reply] header_size size`; `offset` is where
