@@ -3,4 +3,9 @@
 //! Pure functions and small state machines over byte slices: no I/O, no async, no clock and no
 //! randomness (where a random number is needed, it is handed in).
 
+pub mod ack;
+pub mod header;
+pub mod nuid;
+pub mod subject;
+pub mod time;
 pub mod wire;
