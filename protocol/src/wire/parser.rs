@@ -459,3 +459,6 @@ fn partial_verb_of(line: &[u8]) -> Result<Option<(Verb, usize)>, ParseError> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod splits;
