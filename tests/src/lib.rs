@@ -1,9 +1,11 @@
 //! Black-box rigs: protocol scripts, conformance with official clients, crash loops.
 //!
-//! The library holds what the rigs share: starting server processes ([`process`]) and a small
-//! blocking client ([`wire`], with [`jetstream`] on top). It knows servers only from outside, by
-//! their command line and their socket, so that every rig can run against the reference server too.
+//! The library holds what the rigs share: starting server processes ([`process`]), a small
+//! blocking client ([`wire`], with [`jetstream`] on top) and the player of protocol scripts
+//! ([`script`]). It knows servers only from outside, by their command line and their socket, so that
+//! every rig can run against the reference server too.
 
 pub mod jetstream;
 pub mod process;
+pub mod script;
 pub mod wire;
