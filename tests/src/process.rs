@@ -10,12 +10,15 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+const PORTS: Range<u16> = 12_000..30_000;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Short enough to measure start times of a millisecond.
 const CONNECT_RETRY: Duration = Duration::from_micros(100);
@@ -77,10 +80,24 @@ pub fn workspace() -> &'static Path {
 
 /// A port of the loopback interface that was free a moment ago.
 ///
+/// It lies below the range from which the system takes the ports of outgoing connections: a client
+/// that waits for its server by connecting again and again would connect to itself one day.
+///
 /// # Errors
-/// When the system has none.
+/// When none is free.
 pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let size = u32::from(PORTS.end - PORTS.start);
+    // Rigs that run at the same time start at different places.
+    let origin = std::process::id().wrapping_mul(97);
+    for _ in 0..size {
+        let offset = origin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % size;
+        let port = PORTS.start + u16::try_from(offset).unwrap_or_default();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// A directory that is removed on drop, unless the thread is panicking.
