@@ -5,6 +5,7 @@
 
 pub mod ack;
 pub mod header;
+pub mod jetstream;
 pub mod nuid;
 pub mod subject;
 pub mod time;
