@@ -97,6 +97,22 @@ pub fn run(work: Work, running: &Running, count: u64) -> io::Result<Sample> {
     }
 }
 
+/// Stores messages of one stream, spread over this many subjects.
+///
+/// # Errors
+/// When they are not stored.
+pub fn store_subjects(running: &Running, messages: u64, subjects: u64) -> io::Result<()> {
+    jetstream::store_subjects(running.server.address(), messages, subjects)
+}
+
+/// Creates durable pull consumers on the stream of [`store_subjects`].
+///
+/// # Errors
+/// When the server refuses.
+pub fn create_consumers(running: &Running, count: u64) -> io::Result<()> {
+    jetstream::create_consumers(running.server.address(), count)
+}
+
 /// The server under load.
 #[derive(Clone, Copy, Debug)]
 struct Target {

@@ -1,7 +1,5 @@
 //! Samples become a table.
 
-use std::time::Duration;
-
 use crate::load::Sample;
 
 /// How the values of a row are read.
@@ -102,16 +100,10 @@ pub fn mebibytes(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / f64::from(1 << 20))
 }
 
-/// Kibibytes.
+/// Bytes.
 #[must_use]
-pub fn kibibytes(bytes: f64) -> String {
-    format!("{:.1} KiB", bytes / 1024.0)
-}
-
-/// Seconds as a number, for [`median`].
-#[must_use]
-pub fn seconds(time: Duration) -> f64 {
-    time.as_secs_f64()
+pub fn bytes(bytes: f64) -> String {
+    format!("{} B", thousands(bytes.max(0.0)))
 }
 
 fn middle(cell: &Cell, value: impl Fn(&Sample) -> f64) -> Option<f64> {

@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 const READ_BUFFER: usize = 1 << 20;
+const IDLE_BUFFER: usize = 1 << 12;
 const LIMIT: Duration = Duration::from_secs(20);
 const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,\
     \"protocol\":1,\"headers\":true,\"no_responders\":true,\"lang\":\"rust\",\
@@ -72,12 +73,24 @@ impl Client {
     /// # Errors
     /// When the server does not answer as a NATS server.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::with_buffer(address, READ_BUFFER)
+    }
+
+    /// Connects with a small buffer, for clients in great numbers that wait.
+    ///
+    /// # Errors
+    /// When the server does not answer as a NATS server.
+    pub fn connect_idle(address: SocketAddr) -> io::Result<Self> {
+        Self::with_buffer(address, IDLE_BUFFER)
+    }
+
+    fn with_buffer(address: SocketAddr, buffer: usize) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LIMIT))?;
         let mut client = Client {
             stream,
-            input: vec![0; READ_BUFFER],
+            input: vec![0; buffer],
             start: 0,
             end: 0,
             output: CONNECT.into(),

@@ -5,23 +5,22 @@
 
 // A program: it reports on standard output.
 #![allow(clippy::print_stdout)]
-// It waits for a server to come to rest before it looks at its memory.
-#![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::thread;
-use std::time::{Duration, Instant};
 
+use jetwake_benches::footprint::{
+    memory_at_rest, memory_per_connection, memory_per_consumer, memory_per_subject,
+    restart_after_kill, start_time,
+};
 use jetwake_benches::load::{self, Work};
-use jetwake_benches::report::{self, Cell, Value};
-use jetwake_benches::side::{Programs, Running, Setting, Sync, Who, durability};
+use jetwake_benches::report::{self, Cell, Value, bytes, mebibytes, median, millis};
+use jetwake_benches::side::{Programs, Setting, Sync, Who, durability};
 use jetwake_benches::usage;
-use jetwake_tests::jetstream::api;
 use jetwake_tests::process::server_program;
-use jetwake_tests::wire::Client;
 
 const USAGE: &str = "usage: compare --peer NATS_SERVER [--ours PROGRAM] [--quick] [--rounds N] \
     [--only TEXT] [--dir DIR]";
@@ -40,8 +39,10 @@ const IN_MEMORY: Work = Work::Store {
     window: 1000,
     memory: true,
 };
-const REST: Duration = Duration::from_millis(500);
-const IDLE_CONNECTIONS: usize = 1000;
+
+/// Measures one number of one program.
+type Measure<'a> = &'a dyn Fn(&Programs, Who) -> io::Result<f64>;
+type Text = fn(f64) -> String;
 
 /// A line of the table.
 struct Row {
@@ -221,92 +222,77 @@ fn print_rows(rows: &[Row], cells: &BTreeMap<Key, Cell>) {
 fn print_process_table(options: &Options) {
     println!("\n| process | jetwake | nats-server | ratio |");
     println!("|---|---|---|---|");
-    let rounds = if options.quick { 5 } else { 15 };
-    let both = |measure: &dyn Fn(Who) -> io::Result<f64>, rounds: u32| {
-        [Who::Jetwake, Who::Peer].map(|who| {
-            let values: io::Result<Vec<f64>> = (0..rounds).map(|_| measure(who)).collect();
-            match values {
-                Ok(values) => report::median(values),
-                Err(error) => {
-                    eprintln!("{who:?}: {}", one_line(&error));
-                    None
-                }
-            }
-        })
-    };
-    for (name, setting) in [("core", Setting::Core), ("JetStream", FILE)] {
-        let start = |who| {
-            Ok(report::seconds(
-                start(options, who, setting)?.server.ready_after(),
-            ))
-        };
-        let [ours, theirs] = both(&start, rounds);
-        let name_of_row = format!("start to first INFO, {name}");
-        println!(
-            "{}",
-            report::plain_row(&name_of_row, ours, theirs, report::millis)
-        );
-    }
-    for (name, setting) in [("core", Setting::Core), ("JetStream", FILE)] {
-        let [ours, theirs] = both(&|who| memory_at_rest(options, who, setting), 3);
-        let name_of_row = format!("memory at rest, {name}");
-        println!(
-            "{}",
-            report::plain_row(&name_of_row, ours, theirs, report::mebibytes)
-        );
-    }
-    let [ours, theirs] = both(&|who| memory_per_connection(options, who), 3);
-    println!(
-        "{}",
-        report::plain_row(
+    let quick = options.quick;
+    let starts = if quick { 5 } else { 15 };
+    let stored = if quick { 200_000 } else { 1_000_000 };
+    let subjects = if quick { 50_000 } else { 500_000 };
+    let restart_name = format!("kill -9 to first stream info, {stored} messages stored");
+    let measures: [(&str, u32, Measure<'_>, Text); 8] = [
+        (
+            "start to first INFO, core",
+            starts,
+            &|p, w| start_time(p, w, Setting::Core),
+            millis,
+        ),
+        (
+            "start to first INFO, JetStream",
+            starts,
+            &|p, w| start_time(p, w, FILE),
+            millis,
+        ),
+        (
+            &restart_name,
+            3,
+            &|p, w| restart_after_kill(p, w, stored),
+            millis,
+        ),
+        (
+            "memory at rest, core",
+            3,
+            &|p, w| memory_at_rest(p, w, Setting::Core),
+            mebibytes,
+        ),
+        (
+            "memory at rest, JetStream",
+            3,
+            &|p, w| memory_at_rest(p, w, FILE),
+            mebibytes,
+        ),
+        (
             "memory per idle connection",
-            ours,
-            theirs,
-            report::kibibytes
-        )
-    );
-    let messages = if options.quick { 200_000 } else { 1_000_000 };
-    let [ours, theirs] = both(&|who| restart_after_kill(options, who, messages), 3);
-    let name = format!("kill -9 to first JetStream answer, {messages} messages stored");
-    println!("{}", report::plain_row(&name, ours, theirs, report::millis));
-}
-
-fn start(options: &Options, who: Who, setting: Setting) -> io::Result<Running> {
-    options.programs.start(who, setting)
-}
-
-fn memory_at_rest(options: &Options, who: Who, setting: Setting) -> io::Result<f64> {
-    let running = start(options, who, setting)?;
-    thread::sleep(REST);
-    Ok(usage::resident_bytes(running.server.pid())? as f64)
-}
-
-fn memory_per_connection(options: &Options, who: Who) -> io::Result<f64> {
-    let running = start(options, who, Setting::Core)?;
-    thread::sleep(REST);
-    let before = usage::resident_bytes(running.server.pid())?;
-    let mut idle = Vec::new();
-    for _ in 0..IDLE_CONNECTIONS {
-        idle.push(Client::connect(running.server.address())?);
-    }
-    thread::sleep(REST);
-    let after = usage::resident_bytes(running.server.pid())?;
-    Ok(after.saturating_sub(before) as f64 / idle.len() as f64)
-}
-
-fn restart_after_kill(options: &Options, who: Who, messages: u64) -> io::Result<f64> {
-    let mut running = start(options, who, FILE)?;
-    load::run(WINDOWED, &running, messages)?;
-    running.server.kill()?;
-    let begin = Instant::now();
-    running.server = running.launch.start()?;
-    let mut client = Client::connect(running.server.address())?;
-    while api(&mut client, "STREAM.INFO.BENCH", "").is_err() {
-        if begin.elapsed() > Duration::from_secs(60) {
-            return Err(io::Error::other("the stream did not come back"));
+            3,
+            &|p, w| memory_per_connection(p, w, 1000),
+            bytes,
+        ),
+        (
+            "memory per subject of a stream",
+            3,
+            &|p, w| memory_per_subject(p, w, subjects),
+            bytes,
+        ),
+        (
+            "memory per durable consumer",
+            3,
+            &|p, w| memory_per_consumer(p, w, 900),
+            bytes,
+        ),
+    ];
+    for (name, rounds, measure, text) in measures {
+        if !name.contains(&options.only) {
+            continue;
         }
+        let [ours, theirs] = [Who::Jetwake, Who::Peer].map(|who| {
+            eprintln!("{who:?} {name}");
+            let values: io::Result<Vec<f64>> = (0..rounds)
+                .map(|_| measure(&options.programs, who))
+                .collect();
+            values
+                .inspect_err(|error| eprintln!("{name}: {}", one_line(error)))
+                .ok()
+                .and_then(median)
+        });
+        println!("{}", report::plain_row(name, ours, theirs, text));
     }
-    Ok(report::seconds(begin.elapsed()))
 }
 
 // --- options ---------------------------------------------------------------------------------

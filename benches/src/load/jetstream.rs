@@ -1,6 +1,7 @@
 //! JetStream: publishing, pulling, ordered reading.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use jetwake_tests::jetstream::{Push, api, classify, number, push_all, stream_state};
@@ -106,11 +107,46 @@ pub(super) fn push(target: Target, count: u64) -> io::Result<Sample> {
     }
 }
 
+pub(super) fn store_subjects(address: SocketAddr, messages: u64, subjects: u64) -> io::Result<()> {
+    let mut client = Client::connect(address)?;
+    create_stream(&mut client, false)?;
+    let mut publisher = Client::connect(address)?;
+    publisher.subscribe("_INBOX.ack", "");
+    publisher.round_trip()?;
+    let (mut sent, mut acked) = (0, 0);
+    while acked < messages {
+        while sent < messages && sent - acked < LOAD_WINDOW as u64 {
+            let subject = format!("bench.stream.device.{}", sent % subjects);
+            publisher.publish(subject.as_bytes(), b"_INBOX.ack", &PAYLOAD);
+            sent += 1;
+        }
+        acked += publisher.drain(|_, _| ())? as u64;
+    }
+    expect_stored(&mut client, messages)
+}
+
+pub(super) fn create_consumers(address: SocketAddr, count: u64) -> io::Result<()> {
+    let mut client = Client::connect(address)?;
+    for number in 0..count {
+        let config = format!(
+            "{{\"stream_name\":\"{STREAM}\",\"config\":{{\"durable_name\":\"c{number}\",\
+             \"ack_policy\":\"explicit\",\"deliver_policy\":\"all\"}}}}"
+        );
+        api(
+            &mut client,
+            &format!("CONSUMER.DURABLE.CREATE.{STREAM}.c{number}"),
+            &config,
+        )?;
+    }
+    Ok(())
+}
+
 fn create_stream(client: &mut Client, memory: bool) -> io::Result<()> {
     wait_for_jetstream(client)?;
     let storage = if memory { "memory" } else { "file" };
     let config = format!(
-        "{{\"name\":\"{STREAM}\",\"subjects\":[\"bench.stream\"],\"storage\":\"{storage}\",\
+        "{{\"name\":\"{STREAM}\",\"subjects\":[\"bench.stream\",\"bench.stream.>\"],\
+         \"storage\":\"{storage}\",\
          \"retention\":\"limits\"}}"
     );
     api(client, &format!("STREAM.CREATE.{STREAM}"), &config).map(drop)
