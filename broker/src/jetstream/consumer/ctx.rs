@@ -20,10 +20,8 @@ pub struct Ctx<'a> {
     pub stream_name: &'a str,
     /// The JetStream domain, if the server has one.
     pub domain: Option<&'a str>,
-    /// The stream's messages.
+    /// The stream's messages, all of them committed.
     pub messages: &'a dyn MessageStore,
-    /// The highest sequence that is committed. A consumer never looks beyond it, though the store may hold more.
-    pub committed: u64,
     /// Where changes of the consumer's state are recorded.
     pub log: &'a mut dyn OpLog,
     /// The way out.

@@ -1,38 +1,171 @@
 //! One consumer of a stream: a deterministic state machine that decides what is delivered to whom and when.
 //!
-//! How the stream drives it (`ctx` is a [`ctx::Ctx`]; every method may publish, log and release):
+//! Changes of the recorded state ([`state`]) take effect at once and are gathered as operations for the log; one
+//! record leaves at the end of each [`Consumer::pump`]. Recovery is the last snapshot plus the records after it.
+//! What depends on subscribers (requests, flow control, heartbeats) is never recorded.
 //!
-//! ```text
-//! struct NewConsumer<'a> { id: u32, name: &'a str, config: ConsumerConfig, created: Timestamp }
-//!   id: the number in `Tag::consumer`, never reused within one run
-//! Consumer::new(ctx, NewConsumer) -> Consumer            fresh; picks the start. Log `snapshot()` with the config
-//! Consumer::restore(ctx, NewConsumer, snapshot: &[u8]) -> Result<Consumer, Corrupt>
-//! consumer.apply(op: &[u8]) -> Result<(), Corrupt>       replay after restore, before `open`
-//! consumer.open(ctx)                                     listens (Next, Ack, FlowControl), watches Deliver; once
-//!                                                        after `new`, and once after restore + replay
-//! consumer.snapshot(&self, into: &mut Vec<u8>)
-//! consumer.update(ctx, ConsumerConfig)                   a validated new config
-//! consumer.on_next(ctx, &Inbound)                        TagKind::Next
-//! consumer.on_ack(ctx, &Inbound)                         TagKind::Ack
-//! consumer.on_flow_control(ctx, &Inbound)                TagKind::FlowControl
-//! consumer.on_interest(ctx, present: bool)               Event::Interest
-//! consumer.on_stored(ctx, seq, KeyId)                    each newly committed message, in order, once
-//! consumer.on_removed(ctx, seq, KeyId, Removal)          after a message left the store
-//!   enum Removal { Deleted, Limit, Released }            Released: removed because its consumers were done
-//! consumer.on_purged(ctx, subject: Option<&[u8]>, upto)  after a purge of everything (or of `subject`) <= upto;
-//!                                                        no on_removed for these
-//! consumer.pump(ctx, budget: &mut usize) -> bool         delivers; true: more could go, call again next batch.
-//!                                                        Also writes gathered ops and answers acks: call it at
-//!                                                        every batch end for each consumer that is `dirty()`
-//! consumer.dirty() -> bool
-//! consumer.on_tick(ctx)                                  when deadline() has passed
-//! consumer.deadline() -> Option<Timestamp>
-//! consumer.info(ctx) -> ConsumerInfo                     sweeps the waiting queue first
-//! consumer.close(ctx, Close)                             enum Close { Deleted, Shutdown }
-//! consumer.needs(seq, key, &dyn MessageStore) -> bool    interest and workqueue retention
-//! consumer.matches(key, &dyn MessageStore) -> bool       whether its filters match
-//! consumer.wants_deletion(now) -> bool                   inactive for too long: the stream deletes it
-//! consumer.config(), name(), id(), created()
-//! ```
+//! The stream drives a consumer with a [`Ctx`] and afterwards takes up what the consumer released, its deadline,
+//! and whether it is [`dirty`](Consumer::dirty): a dirty consumer wants to be pumped when the batch ends.
 
+mod ack;
+mod activity;
+mod courier;
 pub mod ctx;
+mod deliver;
+mod events;
+mod filter;
+mod info;
+mod lifecycle;
+mod listen;
+mod num_pending;
+mod pull;
+mod push;
+mod redeliver;
+mod removal;
+mod settings;
+mod start;
+mod state;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use jetwake_protocol::jetstream::consumer::ConsumerConfig;
+use jetwake_storage::Lsn;
+
+use ack::Answers;
+use activity::Activity;
+use courier::Courier;
+use ctx::Ctx;
+use filter::Filter;
+use num_pending::NumPending;
+use pull::PullQueue;
+use push::Push;
+use settings::Settings;
+use state::{Op, OpBuffer, Position, State};
+
+pub use lifecycle::{Close, NewConsumer};
+pub use removal::Removal;
+pub use state::Corrupt;
+
+use crate::jetstream::io::Timestamp;
+
+/// How messages leave.
+#[derive(Debug)]
+enum Mode {
+    /// On request.
+    Pull(PullQueue),
+    /// To a subject, as long as somebody listens.
+    Push(Push),
+}
+
+/// A consumer.
+#[derive(Debug)]
+pub struct Consumer {
+    id: u32,
+    name: Box<str>,
+    created: Timestamp,
+    config: ConsumerConfig,
+    settings: Settings,
+    filter: Filter,
+    state: State,
+    /// With last-per-subject: what is still to deliver of the past.
+    members: VecDeque<u64>,
+    num_pending: NumPending,
+    mode: Mode,
+    activity: Activity,
+    courier: Courier,
+    /// For status blocks.
+    block: Vec<u8>,
+    log: OpBuffer,
+    /// The last record of this consumer.
+    lsn: Option<Lsn>,
+    answers: Answers,
+    dirty: bool,
+}
+
+impl Consumer {
+    /// The number in its tags.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When it was created.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Its effective configuration.
+    #[must_use]
+    pub fn config(&self) -> &ConsumerConfig {
+        &self.config
+    }
+
+    /// Whether it may have something to deliver or to write: pump it.
+    #[must_use]
+    pub fn dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Whether it was unused for too long. The stream deletes it.
+    #[must_use]
+    pub fn wants_deletion(&self) -> bool {
+        self.activity.is_over()
+    }
+
+    /// When [`on_tick`](Self::on_tick) wants to be called.
+    pub fn deadline(&mut self) -> Option<Timestamp> {
+        let mode = match &self.mode {
+            Mode::Pull(queue) => queue.deadline(),
+            Mode::Push(push) => push.deadline(),
+        };
+        let due = self.state.next_due();
+        mode.into_iter()
+            .chain(due)
+            .chain(self.activity.deadline())
+            .min()
+    }
+
+    /// A deadline has passed.
+    pub fn on_tick(&mut self, ctx: &mut Ctx<'_>) {
+        self.expire(ctx);
+        self.tend_requests(ctx);
+        self.beat(ctx);
+        self.look_at_activity(ctx);
+    }
+
+    /// Performs an operation and gathers it for the log.
+    fn record(&mut self, op: &Op, now: Timestamp) {
+        self.state.apply(op, now);
+        self.log.push(op, now);
+    }
+
+    /// Writes what was gathered for the log; the answers that wait for it follow when it is durable.
+    fn flush(&mut self, ctx: &mut Ctx<'_>) {
+        if !self.log.is_empty() {
+            let name = &self.name;
+            let lsn = self.log.take(|record| ctx.log.append(name, record));
+            self.lsn = lsn.or(self.lsn);
+        }
+        if !self.answers.is_empty() {
+            self.answers.send(ctx, self.lsn);
+        }
+    }
+
+    /// The last consumer sequence given out, and the last stream sequence looked at.
+    fn last_given(&self) -> Position {
+        Position {
+            consumer: self.state.delivered.consumer,
+            stream: self.state.next - 1,
+        }
+    }
+}

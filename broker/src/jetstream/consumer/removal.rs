@@ -1,0 +1,124 @@
+//! What the stream's own changes mean for a consumer: new messages, removed ones, purges.
+
+use jetwake_storage::{KeyFilter, KeyId, MessageStore};
+
+use super::ctx::Ctx;
+use super::events::{self, About};
+use super::state::Op;
+use super::{Consumer, Mode};
+
+/// Why a message left the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Somebody deleted it.
+    Deleted,
+    /// A limit or its age.
+    Limit,
+    /// Its consumers were done with it.
+    Released,
+}
+
+const DELETED: &str = "Unacknowledged message was deleted";
+
+impl Consumer {
+    /// A message was stored. Called once for each, in order.
+    pub fn on_stored(&mut self, ctx: &mut Ctx<'_>, seq: u64, key: KeyId) {
+        if seq >= self.state.next && self.matches(key, ctx.messages) {
+            self.num_pending.add(seq);
+            self.dirty |= match &self.mode {
+                Mode::Pull(queue) => queue.len() > 0,
+                Mode::Push(push) => push.can_take(),
+            };
+        }
+        self.num_pending.looked_at(seq);
+    }
+
+    /// A message left the stream.
+    pub fn on_removed(&mut self, ctx: &mut Ctx<'_>, seq: u64, key: KeyId, why: Removal) {
+        if seq >= self.state.next {
+            if self.counts(seq) && self.matches(key, ctx.messages) {
+                self.num_pending.take(seq);
+            }
+            return;
+        }
+        let pending = self.state.pending.get(seq).copied();
+        if pending.is_none() && !self.state.given_up.contains_key(&seq) {
+            return;
+        }
+        self.record(&Op::Ack { seq, len: 1 }, ctx.now);
+        self.dirty = true;
+        if let Some(entry) = pending
+            && why != Removal::Released
+        {
+            let about = About {
+                consumer_seq: entry.first,
+                stream_seq: seq,
+                deliveries: u64::from(entry.deliveries),
+            };
+            events::terminated(ctx, &self.name, about, DELETED);
+        }
+    }
+
+    /// Whether an undelivered message is among those that will be delivered, apart from the filters.
+    fn counts(&self, seq: u64) -> bool {
+        self.state
+            .bound
+            .is_none_or(|bound| seq > bound || self.members.binary_search(&seq).is_ok())
+    }
+
+    /// Everything up to `upto` was purged, or of it what matches `subject`.
+    pub fn on_purged(&mut self, ctx: &mut Ctx<'_>, subject: Option<&[u8]>, upto: u64) {
+        let gone: Vec<u64> = self
+            .state
+            .pending
+            .iter()
+            .map(|entry| entry.seq)
+            .chain(self.state.given_up.keys().copied())
+            .filter(|seq| *seq <= upto && ctx.messages.meta(*seq).is_none())
+            .collect();
+        for seq in gone {
+            self.record(&Op::Ack { seq, len: 1 }, ctx.now);
+        }
+        let covered = subject.is_none_or(|pattern| self.filter.is_covered_by(pattern));
+        let first = ctx.messages.state().first_seq;
+        let next = if covered {
+            first.max(upto.saturating_add(1))
+        } else {
+            first
+        };
+        if next > self.state.next {
+            self.record(&Op::Jump { next }, ctx.now);
+        }
+        self.members.retain(|seq| ctx.messages.meta(*seq).is_some());
+        self.count_again(ctx.messages);
+        self.dirty = true;
+    }
+
+    /// Takes the number of undelivered messages from the index.
+    pub(super) fn count_again(&mut self, messages: &dyn MessageStore) {
+        let next = self.state.next;
+        let last = messages.state().last_seq;
+        let members = self.members.iter().filter(|seq| **seq >= next).count() as u64;
+        let from = self
+            .state
+            .bound
+            .map_or(next, |bound| next.max(bound.saturating_add(1)));
+        let count = members + messages.count_matching(from, &self.filter);
+        self.num_pending.set(count, last);
+    }
+
+    /// Whether the filters match a key of the store.
+    #[must_use]
+    pub fn matches(&self, key: KeyId, messages: &dyn MessageStore) -> bool {
+        self.filter.is_everything() || self.filter.matches(messages.key(key))
+    }
+
+    /// Whether the stream has to keep a message for this consumer.
+    #[must_use]
+    pub fn needs(&self, seq: u64, key: KeyId, messages: &dyn MessageStore) -> bool {
+        if self.state.given_up.contains_key(&seq) || self.state.pending.get(seq).is_some() {
+            return true;
+        }
+        seq >= self.state.next && self.counts(seq) && self.matches(key, messages)
+    }
+}
