@@ -14,7 +14,7 @@ use function::{Function, parse_token};
 pub enum TransformError {
     #[error("invalid subject")]
     InvalidSubject,
-    #[error("invalid mapping destination: invalid transform in {0}")]
+    #[error("invalid mapping destination: invalid transform{}", in_token(.0))]
     InvalidTransform(String),
     #[error("invalid mapping destination: unknown function in {0}")]
     UnknownFunction(String),
@@ -34,6 +34,14 @@ pub enum TransformError {
         "invalid mapping destination: the only mapping function allowed for import transforms is {{{{Wildcard()}}}} in {0}"
     )]
     NotSupportedForImport(String),
+}
+
+fn in_token(token: &str) -> String {
+    if token.is_empty() {
+        String::new()
+    } else {
+        format!(" in {token}")
+    }
 }
 
 /// How strictly a destination is checked.
@@ -64,7 +72,8 @@ enum Part {
 }
 
 impl Transform {
-    /// Builds a transform; an empty source means `>`.
+    /// Builds a transform; an empty source means `>`. Where an empty destination means "none", the
+    /// caller does not come here.
     ///
     /// # Errors
     /// If a subject is invalid or the destination does not fit the source.
@@ -74,24 +83,32 @@ impl Transform {
         strictness: Strictness,
     ) -> Result<Self, TransformError> {
         let source = if source.is_empty() { ">" } else { source };
-        let bytes = (source.as_bytes(), destination.as_bytes());
-        let ends_open = |subject: &str| subject.rsplit('.').next() == Some(">");
-        let wild = wildcard_positions(source);
-        if !super::is_valid(bytes.0)
-            || !is_valid_destination(bytes.1)
-            || super::tokens(bytes.1).any(|token| token == b"*")
-            || ends_open(source) != ends_open(destination)
+        if strictness == Strictness::Lenient {
+            check_text(destination)?;
+        }
+        let open = |subject: &str| subject.rsplit('.').next() == Some(">");
+        if !is_well_formed(source)
+            || !is_well_formed(destination)
+            || destination.split('.').any(|token| token == "*")
+            || open(source) != open(destination)
         {
             return Err(TransformError::InvalidSubject);
         }
+        let positions = wildcard_positions(source);
+        let literal = positions.is_empty() && !open(source);
         let mut parts = Vec::new();
         let mut used = 0;
         for token in destination.split('.') {
             let part = match parse_token(token)? {
                 Some(function) => {
-                    check_function(token, &function, strictness, wild.len())?;
+                    let function = if literal {
+                        function.without_tokens()
+                    } else {
+                        function
+                    };
+                    check_function(token, &function, strictness, &positions, literal)?;
                     used += function.wildcards().len();
-                    Part::Function(function.resolved(&wild))
+                    Part::Function(function.resolved(&positions))
                 }
                 None if token == ">" => Part::Rest {
                     from: source.split('.').count() - 1,
@@ -100,7 +117,7 @@ impl Transform {
             };
             parts.push(part);
         }
-        if strictness == Strictness::Strict && used < wild.len() {
+        if strictness == Strictness::Strict && used < positions.len() {
             return Err(TransformError::NotUsingAllWildcards(destination.to_owned()));
         }
         Ok(Self {
@@ -141,32 +158,49 @@ fn wildcard_positions(source: &str) -> Vec<usize> {
         .collect()
 }
 
-/// Destinations may hold blanks inside `{{ }}`.
-fn is_valid_destination(destination: &[u8]) -> bool {
-    let mut closed = false;
-    super::tokens(destination).all(|token| {
-        let good = !token.is_empty() && !closed;
-        closed = token == b">";
+/// No empty token, and `>` only at the end. Text is not looked at: functions may hold blanks.
+fn is_well_formed(subject: &str) -> bool {
+    let mut ended = false;
+    subject.split('.').all(|token| {
+        let good = !token.is_empty() && !ended;
+        ended = token == ">";
         good
     })
+}
+
+/// The check that mappings and streams make before the source is looked at.
+fn check_text(destination: &str) -> Result<(), TransformError> {
+    let mut ended = false;
+    for token in destination.split('.') {
+        if token.is_empty() || ended {
+            return Err(TransformError::InvalidTransform(token.to_owned()));
+        }
+        if !function::looks_like_call(token) && token.contains(['\t', '\n', '\x0c', '\r', ' ']) {
+            return Err(TransformError::InvalidTransform(String::new()));
+        }
+        ended = token == ">";
+    }
+    Ok(())
 }
 
 fn check_function(
     token: &str,
     function: &Function,
     strictness: Strictness,
-    wildcards: usize,
+    positions: &[usize],
+    literal: bool,
 ) -> Result<(), TransformError> {
     if strictness == Strictness::Strict && !matches!(function, Function::Wildcard(_)) {
         return Err(TransformError::NotSupportedForImport(token.to_owned()));
     }
-    for &index in function.wildcards() {
-        if index == 0 || index > wildcards {
-            return Err(TransformError::IndexOutOfRange(if wildcards == 0 {
-                token.to_owned()
-            } else {
-                format!("{token}: [{index}]")
-            }));
+    if literal && !function.wildcards().is_empty() {
+        return Err(TransformError::IndexOutOfRange(token.to_owned()));
+    }
+    for index in function.wildcards() {
+        if usize::try_from(*index).is_ok_and(|index| index > positions.len()) {
+            return Err(TransformError::IndexOutOfRange(format!(
+                "{token}: [{index}]"
+            )));
         }
     }
     Ok(())

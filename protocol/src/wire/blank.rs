@@ -1,12 +1,13 @@
 //! Splitting the arguments of a control line at runs of blanks, eight bytes at a time.
 
-/// A byte that separates arguments.
-pub(super) const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+/// A byte that separates arguments. CR is one in SUB and UNSUB but not in PUB and HPUB (`CR` says
+/// which); LF never occurs inside a line.
+const fn is_blank<const CR: bool>(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t') || (CR && byte == b'\r')
 }
 
 /// Index of the first blank at or after `from`, or the length of `line`.
-fn find_blank(line: &[u8], mut from: usize) -> usize {
+fn find_blank<const CR: bool>(line: &[u8], mut from: usize) -> usize {
     const LOW: u64 = 0x2121_2121_2121_2121;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     while let Some(chunk) = line.get(from..).and_then(|rest| rest.first_chunk::<8>()) {
@@ -18,12 +19,12 @@ fn find_blank(line: &[u8], mut from: usize) -> usize {
             continue;
         }
         let at = from + (marked.trailing_zeros() / 8) as usize;
-        if is_blank(line[at]) {
+        if is_blank::<CR>(line[at]) {
             return at;
         }
         from = at + 1;
     }
-    while from < line.len() && !is_blank(line[from]) {
+    while from < line.len() && !is_blank::<CR>(line[from]) {
         from += 1;
     }
     from
@@ -31,12 +32,12 @@ fn find_blank(line: &[u8], mut from: usize) -> usize {
 
 /// The non-empty arguments of a line, as byte ranges of that line.
 #[derive(Debug, Clone)]
-pub(super) struct Arguments<'b> {
+pub(super) struct Arguments<'b, const CR: bool> {
     line: &'b [u8],
     at: usize,
 }
 
-impl<'b> Arguments<'b> {
+impl<'b, const CR: bool> Arguments<'b, CR> {
     pub(super) const fn new(line: &'b [u8], from: usize) -> Self {
         Self { line, at: from }
     }
@@ -56,14 +57,14 @@ impl<'b> Arguments<'b> {
     }
 
     fn next_range(&mut self) -> Option<(usize, usize)> {
-        while self.at < self.line.len() && is_blank(self.line[self.at]) {
+        while self.at < self.line.len() && is_blank::<CR>(self.line[self.at]) {
             self.at += 1;
         }
         if self.at == self.line.len() {
             return None;
         }
         let start = self.at;
-        self.at = find_blank(self.line, start);
+        self.at = find_blank::<CR>(self.line, start);
         Some((start, self.at))
     }
 }
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     fn split(line: &[u8]) -> Vec<&[u8]> {
-        let (ranges, count) = Arguments::new(line, 0).collect::<8>();
+        let (ranges, count) = Arguments::<true>::new(line, 0).collect::<8>();
         ranges[..count]
             .iter()
             .map(|&(start, end)| &line[start..end])
@@ -99,8 +100,14 @@ mod tests {
     }
 
     #[test]
+    fn carriage_returns_count_where_asked_for() {
+        assert_eq!(Arguments::<true>::new(b"a\rb", 0).collect::<3>().1, 2);
+        assert_eq!(Arguments::<false>::new(b"a\rb", 0).collect::<3>().1, 1);
+    }
+
+    #[test]
     fn counts_one_more_than_fits() {
-        assert_eq!(Arguments::new(b"a b c d", 0).collect::<2>().1, 3);
-        assert_eq!(Arguments::new(b"a b", 0).collect::<2>().1, 2);
+        assert_eq!(Arguments::<true>::new(b"a b c d", 0).collect::<2>().1, 3);
+        assert_eq!(Arguments::<true>::new(b"a b", 0).collect::<2>().1, 2);
     }
 }

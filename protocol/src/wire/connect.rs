@@ -75,10 +75,12 @@ impl ConnectOptions {
     /// # Errors
     /// If the argument is no JSON object or a known key has a value of the wrong type.
     pub fn merge(&mut self, json: &[u8]) -> Result<(), ConnectError> {
-        let object: Map<String, Value> =
-            serde_json::from_slice(json).map_err(|error| ConnectError::Json(error.to_string()))?;
+        // Text that is no UTF-8 is repaired, as Go's JSON reader does.
+        let text = String::from_utf8_lossy(json);
+        let object: Option<Map<String, Value>> =
+            serde_json::from_str(&text).map_err(|error| ConnectError::Json(error.to_string()))?;
         let mut merged = self.clone();
-        for (key, value) in object {
+        for (key, value) in object.into_iter().flatten() {
             if !value.is_null() {
                 merged.set(&key.to_ascii_lowercase(), value)?;
             }
@@ -111,6 +113,10 @@ impl ConnectOptions {
             "jwt" => text(&mut self.jwt, value, "jwt"),
             "proxy_sig" => text(&mut self.proxy_sig, value, "proxy_sig"),
             "account" => text(&mut self.account, value, "account"),
+            // Of routes and leaf nodes: not kept, but checked.
+            "remote_account" => text(&mut String::new(), value, "remote_account"),
+            "import" if !value.is_object() => Err(ConnectError::WrongType("import")),
+            "export" if !value.is_object() => Err(ConnectError::WrongType("export")),
             _ => Ok(()),
         }
     }
@@ -157,6 +163,22 @@ mod tests {
     }
 
     #[test]
+    fn null_and_broken_text_are_taken() {
+        let mut options = ConnectOptions::default();
+        options.merge(b"null").unwrap();
+        options
+            .merge(b"{\"name\":\"\xff\",\"verbose\":null,\"cluster\":1}")
+            .unwrap();
+        assert_eq!(
+            options,
+            ConnectOptions {
+                name: "\u{fffd}".into(),
+                ..ConnectOptions::default()
+            }
+        );
+    }
+
+    #[test]
     fn bad_arguments_change_nothing() {
         let mut options = ConnectOptions::default();
         for bad in [
@@ -164,6 +186,7 @@ mod tests {
             b"",
             b"[]",
             br#"{"echo":false,"verbose":"x"}"#,
+            br#"{"import":1}"#,
             b"{} x",
         ] {
             options.merge(bad).unwrap_err();

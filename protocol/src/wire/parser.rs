@@ -124,6 +124,10 @@ pub struct Parsed<'b> {
     pub consumed: usize,
 }
 
+/// Bytes of a line that may be of no meaning (blanks, anything after PING): the grammar does not
+/// limit them, but they have to be buffered.
+const MAX_IGNORED: usize = 64 * 1024;
+
 type Range = (usize, usize);
 
 /// The control line of a message whose payload is not complete; ranges count from the buffer's front.
@@ -215,7 +219,7 @@ impl ClientParser {
         self.scanned = 0;
         let line = &buf[..line_end];
         let (verb, name_len) = verb_of(line)?;
-        let args = self.arguments(line, name_len)?;
+        let args = self.arguments(line, verb, name_len)?;
         let op = match verb {
             Verb::Pub => {
                 self.pending = Some(self.read_pub(line, args)?);
@@ -227,11 +231,11 @@ impl ClientParser {
             }
             Verb::Sub => read_subscribe(line, args)?,
             Verb::Unsub => read_unsubscribe(line, args)?,
+            Verb::Connect => ClientOp::Connect(&line[args.0..args.1]),
+            Verb::Info => ClientOp::Info(&line[args.0..args.1]),
             Verb::Ping => ClientOp::Ping,
             Verb::Pong => ClientOp::Pong,
             Verb::Ok => ClientOp::Ok,
-            Verb::Connect => ClientOp::Connect(&line[args.0..args.1]),
-            Verb::Info => ClientOp::Info(&line[args.0..args.1]),
             Verb::Err => ClientOp::Err(&line[args.0..args.1]),
         };
         Ok(Some(Parsed {
@@ -242,14 +246,14 @@ impl ClientParser {
     /// No line end yet: refuse what can no longer become an operation.
     fn check_partial(&mut self, buf: &[u8]) -> Result<Option<Parsed<'static>>, ParseError> {
         self.scanned = buf.len();
-        if let Some((_, name_len)) = partial_verb_of(buf)? {
-            self.arguments(buf, name_len)?;
+        if let Some((verb, name_len)) = partial_verb_of(buf)? {
+            self.arguments(buf, verb, name_len)?;
         }
         Ok(None)
     }
 
     /// The range of the arguments: blanks after the name and a CR at the end are left out.
-    fn arguments(&self, line: &[u8], name_len: usize) -> Result<Range, ParseError> {
+    fn arguments(&self, line: &[u8], verb: Verb, name_len: usize) -> Result<Range, ParseError> {
         let mut start = name_len;
         while matches!(line.get(start), Some(b' ' | b'\t')) {
             start += 1;
@@ -258,14 +262,17 @@ impl ClientParser {
         if end > start && line[end - 1] == b'\r' {
             end -= 1;
         }
-        if end - start > self.limits.max_control_line {
+        let limit = self.limits.max_control_line;
+        if (verb.takes_arguments() && end - start > limit)
+            || line.len() > limit.saturating_add(MAX_IGNORED)
+        {
             return Err(ParseError::MaxControlLine);
         }
         Ok((start, end))
     }
 
     fn read_pub(&self, line: &[u8], args: Range) -> Result<PendingPublish, ParseError> {
-        let (at, count) = Arguments::new(&line[..args.1], args.0).collect::<3>();
+        let (at, count) = Arguments::<false>::new(&line[..args.1], args.0).collect::<3>();
         let (reply, size_digits) = match count {
             2 => (None, at[1]),
             3 => (Some(at[1]), at[2]),
@@ -288,7 +295,7 @@ impl ClientParser {
         if !self.headers_allowed {
             return Err(ParseError::HeadersNotSupported);
         }
-        let (at, count) = Arguments::new(&line[..args.1], args.0).collect::<4>();
+        let (at, count) = Arguments::<false>::new(&line[..args.1], args.0).collect::<4>();
         let (reply, header_digits, size_digits) = match count {
             3 => (None, at[1], at[2]),
             4 => (Some(at[1]), at[2], at[3]),
@@ -365,7 +372,7 @@ fn parse_size(digits: &[u8]) -> Option<usize> {
 }
 
 fn read_subscribe(line: &[u8], args: Range) -> Result<ClientOp<'_>, ParseError> {
-    let (at, count) = Arguments::new(&line[..args.1], args.0).collect::<3>();
+    let (at, count) = Arguments::<true>::new(&line[..args.1], args.0).collect::<3>();
     let cut = |range: Range| &line[range.0..range.1];
     match count {
         2 => Ok(ClientOp::Subscribe {
@@ -386,7 +393,7 @@ fn read_subscribe(line: &[u8], args: Range) -> Result<ClientOp<'_>, ParseError> 
 }
 
 fn read_unsubscribe(line: &[u8], args: Range) -> Result<ClientOp<'_>, ParseError> {
-    let (at, count) = Arguments::new(&line[..args.1], args.0).collect::<2>();
+    let (at, count) = Arguments::<true>::new(&line[..args.1], args.0).collect::<2>();
     let cut = |range: Range| &line[range.0..range.1];
     let max = match count {
         1 => None,
@@ -416,12 +423,16 @@ const VERBS: [(&[u8], Verb); 10] = [
 ];
 
 impl Verb {
-    /// Whether a byte may follow the name directly. CONNECT takes its JSON without a blank, and
-    /// whatever follows an operation without arguments is ignored.
+    const fn takes_arguments(self) -> bool {
+        !matches!(self, Self::Ping | Self::Pong | Self::Ok)
+    }
+
+    /// Whether a byte may follow the name directly. CONNECT and INFO take their JSON without a
+    /// blank, and whatever follows an operation without arguments is ignored.
     const fn may_follow(self, byte: u8) -> bool {
         match self {
-            Self::Connect | Self::Ping | Self::Pong | Self::Ok => true,
-            Self::Pub | Self::Hpub | Self::Sub | Self::Unsub | Self::Info | Self::Err => {
+            Self::Connect | Self::Info | Self::Ping | Self::Pong | Self::Ok => true,
+            Self::Pub | Self::Hpub | Self::Sub | Self::Unsub | Self::Err => {
                 matches!(byte, b' ' | b'\t')
             }
         }

@@ -1,6 +1,7 @@
 //! Running a checked transform over a subject.
 
-use super::{Function, Part};
+use super::Part;
+use super::function::{Cut, Function};
 use crate::subject::tokens;
 use crate::wire::encode::number;
 
@@ -24,54 +25,74 @@ fn call(function: &Function, subject: &[u8], random: u64, out: &mut Vec<u8>) {
     match function {
         Function::Wildcard(at) => out.extend_from_slice(nth(subject, *at)),
         Function::Partition { buckets, tokens } => {
-            number(out, u64::from(partition(subject, tokens, *buckets)));
+            number(out, u64::from(partition(subject, tokens, *buckets as u32)));
         }
         Function::Random { buckets } => {
-            number(out, random.checked_rem((*buckets).into()).unwrap_or(0))
+            let buckets = u64::try_from(*buckets).unwrap_or(0);
+            number(out, random.checked_rem(buckets).unwrap_or(0));
         }
         Function::Split { token, delimiter } => {
+            split(out, nth(subject, *token), delimiter.as_bytes());
+        }
+        Function::Cut { cut, token, len } => {
             let token = nth(subject, *token);
-            let mut rest = token;
-            let mut first = true;
-            while !rest.is_empty() {
-                let end = memchr::memmem::find(rest, delimiter.as_bytes()).unwrap_or(rest.len());
-                if end > 0 {
-                    if !first {
-                        out.push(b'.');
-                    }
-                    first = false;
-                    out.extend_from_slice(&rest[..end]);
-                }
-                rest = rest.get(end + delimiter.len()..).unwrap_or_default();
+            match usize::try_from(*len) {
+                Ok(len) if len > 0 && len < token.len() => cut_token(out, *cut, token, len),
+                _ => out.extend_from_slice(token),
             }
-        }
-        Function::SplitFromLeft { token, at } => split_at(out, nth(subject, *token), *at),
-        Function::SplitFromRight { token, at } => {
-            let token = nth(subject, *token);
-            split_at(out, token, token.len().saturating_sub(*at));
-        }
-        Function::SliceFromLeft { token, size } => slice(out, nth(subject, *token), *size, 0),
-        Function::SliceFromRight { token, size } => {
-            let token = nth(subject, *token);
-            slice(
-                out,
-                token,
-                *size,
-                token.len().checked_rem(*size).unwrap_or(0),
-            );
-        }
-        Function::Left { token, len } => {
-            let token = nth(subject, *token);
-            out.extend_from_slice(&token[..token.len().min(*len)]);
-        }
-        Function::Right { token, len } => {
-            let token = nth(subject, *token);
-            out.extend_from_slice(&token[token.len().saturating_sub(*len)..]);
         }
     }
 }
 
-fn nth(subject: &[u8], at: usize) -> &[u8] {
+/// Cuts a token that is longer than `len`, which is at least one.
+fn cut_token(out: &mut Vec<u8>, cut: Cut, token: &[u8], len: usize) {
+    let from_right = token.len() - len;
+    match cut {
+        Cut::SplitFromLeft => join(out, [&token[..len], &token[len..]].into_iter()),
+        Cut::SplitFromRight => join(
+            out,
+            [&token[..from_right], &token[from_right..]].into_iter(),
+        ),
+        Cut::SliceFromLeft => join(out, token.chunks(len)),
+        Cut::SliceFromRight => {
+            let (head, rest) = token.split_at(token.len() % len);
+            let head = Some(head).filter(|head| !head.is_empty());
+            join(out, head.into_iter().chain(rest.chunks(len)));
+        }
+        Cut::Left => out.extend_from_slice(&token[..len]),
+        Cut::Right => out.extend_from_slice(&token[from_right..]),
+    }
+}
+
+/// The non-empty pieces of a token as tokens; an empty delimiter splits between characters.
+fn split(out: &mut Vec<u8>, token: &[u8], delimiter: &[u8]) {
+    if delimiter.is_empty() {
+        return join(
+            out,
+            token.utf8_chunks().flat_map(|chunk| {
+                let characters = chunk
+                    .valid()
+                    .split_inclusive(|_: char| true)
+                    .map(str::as_bytes);
+                characters.chain(chunk.invalid().chunks(1))
+            }),
+        );
+    }
+    let mut rest = token;
+    let pieces = std::iter::from_fn(|| {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memmem::find(rest, delimiter).unwrap_or(rest.len());
+        let piece = &rest[..end];
+        rest = rest.get(end + delimiter.len()..).unwrap_or_default();
+        Some(piece)
+    });
+    join(out, pieces.filter(|piece| !piece.is_empty()));
+}
+
+fn nth(subject: &[u8], at: i64) -> &[u8] {
+    let at = usize::try_from(at).unwrap_or(usize::MAX);
     tokens(subject).nth(at).unwrap_or_default()
 }
 
@@ -84,33 +105,8 @@ fn join<'s>(out: &mut Vec<u8>, parts: impl Iterator<Item = &'s [u8]>) {
     }
 }
 
-/// Two tokens, or the token unchanged if one of them would be empty.
-fn split_at(out: &mut Vec<u8>, token: &[u8], at: usize) {
-    if at == 0 || at >= token.len() {
-        out.extend_from_slice(token);
-        return;
-    }
-    join(out, [&token[..at], &token[at..]].into_iter());
-}
-
-/// Chunks of `size` after a first one of `head` bytes.
-fn slice(out: &mut Vec<u8>, token: &[u8], size: usize, head: usize) {
-    if size == 0 || size >= token.len() {
-        out.extend_from_slice(token);
-        return;
-    }
-    let (head, rest) = token.split_at(head);
-    join(
-        out,
-        Some(head)
-            .filter(|head| !head.is_empty())
-            .into_iter()
-            .chain(rest.chunks(size)),
-    );
-}
-
 /// FNV-1a, 32 bits, over the listed tokens without separators.
-fn partition(subject: &[u8], positions: &[usize], buckets: u32) -> u32 {
+fn partition(subject: &[u8], positions: &[i64], buckets: u32) -> u32 {
     const OFFSET: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;
     let hash = |hash: u32, bytes: &[u8]| {

@@ -2,87 +2,87 @@
 
 use super::TransformError;
 
-/// A function of a destination. Before [`Function::resolved`] indexes are 1-based wildcard numbers,
+/// A function of a destination. Before [`Function::resolved`] tokens are 1-based wildcard numbers,
 /// after it 0-based token positions of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Function {
-    Wildcard(usize),
+    Wildcard(i64),
     /// No tokens: the whole subject is hashed.
     Partition {
-        buckets: u32,
-        tokens: Vec<usize>,
+        buckets: i32,
+        tokens: Vec<i64>,
     },
     Random {
-        buckets: u32,
+        buckets: i32,
     },
     Split {
-        token: usize,
+        token: i64,
         delimiter: String,
     },
-    SplitFromLeft {
-        token: usize,
-        at: usize,
-    },
-    SplitFromRight {
-        token: usize,
-        at: usize,
-    },
-    SliceFromLeft {
-        token: usize,
-        size: usize,
-    },
-    SliceFromRight {
-        token: usize,
-        size: usize,
-    },
-    Left {
-        token: usize,
-        len: usize,
-    },
-    Right {
-        token: usize,
-        len: usize,
+    /// One of the functions of a token and a length.
+    Cut {
+        cut: Cut,
+        token: i64,
+        len: i32,
     },
 }
 
+/// How a token is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    SplitFromLeft,
+    SplitFromRight,
+    SliceFromLeft,
+    SliceFromRight,
+    Left,
+    Right,
+}
+
 impl Function {
-    pub(super) fn wildcards(&self) -> &[usize] {
+    pub(super) fn wildcards(&self) -> &[i64] {
         match self {
             Self::Random { .. } => &[],
             Self::Partition { tokens, .. } => tokens,
-            Self::Wildcard(token)
-            | Self::Split { token, .. }
-            | Self::SplitFromLeft { token, .. }
-            | Self::SplitFromRight { token, .. }
-            | Self::SliceFromLeft { token, .. }
-            | Self::SliceFromRight { token, .. }
-            | Self::Left { token, .. }
-            | Self::Right { token, .. } => std::slice::from_ref(token),
+            Self::Wildcard(token) | Self::Split { token, .. } | Self::Cut { token, .. } => {
+                std::slice::from_ref(token)
+            }
         }
     }
 
-    /// Replaces wildcard numbers (already checked) by token positions.
+    /// A partition of a source without wildcards hashes the whole subject, whatever it lists.
+    pub(super) fn without_tokens(self) -> Self {
+        match self {
+            Self::Partition { buckets, .. } => Self::Partition {
+                buckets,
+                tokens: Vec::new(),
+            },
+            other => other,
+        }
+    }
+
+    /// Replaces wildcard numbers by token positions. Numbers below one are not refused anywhere and
+    /// mean the first token.
     pub(super) fn resolved(mut self, positions: &[usize]) -> Self {
-        let resolve = |index: &mut usize| {
-            *index = positions
-                .get(index.wrapping_sub(1))
-                .copied()
-                .unwrap_or(usize::MAX);
+        let resolve = |index: &mut i64| {
+            let at = usize::try_from(*index - 1)
+                .ok()
+                .and_then(|at| positions.get(at));
+            *index = at.map_or(0, |&at| at as i64);
         };
         match &mut self {
             Self::Random { .. } => {}
             Self::Partition { tokens, .. } => tokens.iter_mut().for_each(resolve),
-            Self::Wildcard(token)
-            | Self::Split { token, .. }
-            | Self::SplitFromLeft { token, .. }
-            | Self::SplitFromRight { token, .. }
-            | Self::SliceFromLeft { token, .. }
-            | Self::SliceFromRight { token, .. }
-            | Self::Left { token, .. }
-            | Self::Right { token, .. } => resolve(token),
+            Self::Wildcard(token) | Self::Split { token, .. } | Self::Cut { token, .. } => {
+                resolve(token);
+            }
         }
         self
     }
+}
+
+/// Whether a token stands in double braces, so that it must be a function.
+pub(super) fn looks_like_call(token: &str) -> bool {
+    token.len() > 4 && token.starts_with("{{") && token.ends_with("}}")
 }
 
 /// Reads a destination token; `None` for literal text.
@@ -91,54 +91,65 @@ pub(super) fn parse_token(token: &str) -> Result<Option<Function>, TransformErro
         // `$SYS` and the like are literals.
         return Ok(digits.parse().ok().map(Function::Wildcard));
     }
-    let Some(inner) = token
-        .strip_prefix("{{")
-        .and_then(|rest| rest.strip_suffix("}}"))
-    else {
+    if !looks_like_call(token) {
         return Ok(None);
-    };
+    }
     let unknown = || TransformError::UnknownFunction(token.to_owned());
-    let inner = inner.trim();
+    let inner = token[2..token.len() - 2].trim();
     let (name, rest) = inner.split_once('(').ok_or_else(unknown)?;
     let arguments = rest.strip_suffix(')').ok_or_else(unknown)?;
     let arguments = Arguments {
         token,
-        list: arguments.split(',').map(str::trim).collect(),
+        list: arguments
+            .split(',')
+            .map(|text| text.trim_matches(' '))
+            .collect(),
     };
-    let function = match name.trim().to_ascii_lowercase().as_str() {
-        "wildcard" => Function::Wildcard(arguments.only_index()?),
-        "partition" => arguments.partition()?,
-        "random" => Function::Random {
-            buckets: arguments.single()?,
-        },
-        "split" => arguments.split()?,
-        "splitfromleft" => {
-            let (token, at) = arguments.index_and_size()?;
-            Function::SplitFromLeft { token, at }
-        }
-        "splitfromright" => {
-            let (token, at) = arguments.index_and_size()?;
-            Function::SplitFromRight { token, at }
-        }
-        "slicefromleft" => {
-            let (token, size) = arguments.index_and_size()?;
-            Function::SliceFromLeft { token, size }
-        }
-        "slicefromright" => {
-            let (token, size) = arguments.index_and_size()?;
-            Function::SliceFromRight { token, size }
-        }
-        "left" => {
-            let (token, len) = arguments.index_and_size()?;
-            Function::Left { token, len }
-        }
-        "right" => {
-            let (token, len) = arguments.index_and_size()?;
-            Function::Right { token, len }
-        }
-        _ => return Err(unknown()),
+    let name = name.trim();
+    let is = |words: &[&str]| is_name(name, words);
+    let function = if is(&["wildcard"]) {
+        Function::Wildcard(arguments.index()?)
+    } else if is(&["partition"]) {
+        arguments.partition()?
+    } else if is(&["random"]) {
+        arguments.random()?
+    } else if is(&["split"]) {
+        arguments.split()?
+    } else {
+        let cut = CUTS
+            .iter()
+            .find(|(words, _)| is(words))
+            .ok_or_else(unknown)?
+            .1;
+        let (token, len) = arguments.index_and_len()?;
+        Function::Cut { cut, token, len }
     };
     Ok(Some(function))
+}
+
+const CUTS: [(&[&str], Cut); 6] = [
+    (&["split", "from", "left"], Cut::SplitFromLeft),
+    (&["split", "from", "right"], Cut::SplitFromRight),
+    (&["slice", "from", "left"], Cut::SliceFromLeft),
+    (&["slice", "from", "right"], Cut::SliceFromRight),
+    (&["left"], Cut::Left),
+    (&["right"], Cut::Right),
+];
+
+/// Each word of a name may start with a capital; the rest is lower case.
+fn is_name(name: &str, words: &[&str]) -> bool {
+    let mut rest = name.as_bytes();
+    for word in words {
+        let Some((head, tail)) = rest.split_at_checked(word.len()) else {
+            return false;
+        };
+        let word = word.as_bytes();
+        if !head[0].eq_ignore_ascii_case(&word[0]) || head[1..] != word[1..] {
+            return false;
+        }
+        rest = tail;
+    }
+    rest.is_empty()
 }
 
 /// The arguments of one function, with the token they are reported under.
@@ -148,32 +159,31 @@ struct Arguments<'t> {
 }
 
 impl Arguments<'_> {
-    fn only_index(&self) -> Result<usize, TransformError> {
+    fn index(&self) -> Result<i64, TransformError> {
         match self.list[..] {
-            [""] => Err(TransformError::NotEnoughArguments(self.token.to_owned())),
+            [] | [""] => Err(TransformError::NotEnoughArguments(self.token.to_owned())),
             [index] => self.number(index),
             _ => Err(TransformError::TooManyArguments(self.token.to_owned())),
         }
     }
 
-    fn single(&self) -> Result<u32, TransformError> {
-        match self.list[..] {
-            [""] => Err(TransformError::NotEnoughArguments(self.token.to_owned())),
-            [buckets] => self.number(buckets),
-            _ => Err(TransformError::TooManyArguments(self.token.to_owned())),
-        }
-    }
-
     fn partition(&self) -> Result<Function, TransformError> {
-        if self.list == [""] {
-            return Err(TransformError::NotEnoughArguments(self.token.to_owned()));
-        }
-        let buckets = self.number(self.list[0])?;
-        let tokens = self.list[1..].iter().map(|index| self.number(index));
+        let buckets = self.number(self.list.first().copied().unwrap_or_default())?;
+        let tokens = self.list.iter().skip(1).map(|index| self.number(index));
         Ok(Function::Partition {
             buckets,
             tokens: tokens.collect::<Result<_, _>>()?,
         })
+    }
+
+    fn random(&self) -> Result<Function, TransformError> {
+        match self.list[..] {
+            [buckets] => Ok(Function::Random {
+                buckets: self.number(buckets)?,
+            }),
+            // The real server reports a surplus with these words.
+            _ => Err(TransformError::NotEnoughArguments(self.token.to_owned())),
+        }
     }
 
     fn pair(&self) -> Result<(&str, &str), TransformError> {
@@ -187,7 +197,7 @@ impl Arguments<'_> {
     fn split(&self) -> Result<Function, TransformError> {
         let (index, delimiter) = self.pair()?;
         let token = self.number(index)?;
-        if delimiter.is_empty() || delimiter.contains([' ', '.', '*', '>']) {
+        if delimiter.contains([' ', '.']) {
             return Err(TransformError::InvalidArgument(self.token.to_owned()));
         }
         Ok(Function::Split {
@@ -196,9 +206,9 @@ impl Arguments<'_> {
         })
     }
 
-    fn index_and_size(&self) -> Result<(usize, usize), TransformError> {
-        let (index, size) = self.pair()?;
-        Ok((self.number(index)?, self.number(size)?))
+    fn index_and_len(&self) -> Result<(i64, i32), TransformError> {
+        let (index, len) = self.pair()?;
+        Ok((self.number(index)?, self.number(len)?))
     }
 
     fn number<N: std::str::FromStr>(&self, text: &str) -> Result<N, TransformError> {

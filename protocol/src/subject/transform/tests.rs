@@ -33,6 +33,9 @@ fn functions_give_the_observed_results() {
     assert_eq!(with("left(1,2)", "abcd"), "ab");
     assert_eq!(with("right(1,2)", "abcd"), "cd");
     assert_eq!(with("random(4)", "x"), "3");
+    assert_eq!(with("split(1,)", "abc"), "a.b.c");
+    assert_eq!(with("split(1,*)", "a*b"), "a.b");
+    assert_eq!(with("partition(-1,1)", "abc"), "440920331");
 }
 
 #[test]
@@ -51,13 +54,7 @@ fn a_subject_outside_the_source_is_left_alone() {
 
 #[test]
 fn refusals() {
-    for (source, destination) in [
-        ("a.>", "b"),
-        ("a", "b.>"),
-        ("a.*", "b.*"),
-        ("a..b", "c"),
-        ("a", ""),
-    ] {
+    for (source, destination) in [("a.>", "b"), ("a", "b.>"), ("a.*", "b.*"), ("a..b", "c")] {
         assert_eq!(refused(source, destination), "invalid subject");
     }
     let head = "invalid mapping destination: ";
@@ -81,6 +78,66 @@ fn refusals() {
         refused("a.*", "{{wildcard(x)}}"),
         format!("{head}function argument is invalid or in the wrong format in {{{{wildcard(x)}}}}")
     );
+}
+
+#[test]
+fn sizes_out_of_range_leave_the_token_alone() {
+    for function in [
+        "left(1,0)",
+        "left(1,-1)",
+        "left(1,9)",
+        "right(1,0)",
+        "slicefromleft(1,0)",
+        "slicefromright(1,-1)",
+        "splitfromleft(1,3)",
+        "splitfromright(1,0)",
+    ] {
+        assert_eq!(
+            run("a.*", &format!("{{{{{function}}}}}"), "a.abc"),
+            "abc",
+            "{function}"
+        );
+    }
+    assert_eq!(
+        run("a.*", "{{partition(0,1)}}.{{random(0)}}", "a.abc"),
+        "0.0"
+    );
+}
+
+#[test]
+fn wildcard_numbers_below_one_mean_the_first_token() {
+    assert_eq!(run("a.*", "$0.$-1.{{wildcard(0)}}", "a.tok"), "a.a.a");
+}
+
+#[test]
+fn sources_without_wildcards_take_partition_and_random_only() {
+    assert_eq!(run("a", "x.{{partition(3,7)}}", "a"), "x.1");
+    assert_eq!(run("a.>", "{{partition(3)}}.>", "a.b.c"), "0.b.c");
+    assert!(refused("a", "$1").ends_with("wildcard index out of range in $1"));
+    assert!(refused("a.>", "$1.>").ends_with("wildcard index out of range in $1: [1]"));
+}
+
+#[test]
+fn what_is_no_function_is_text() {
+    for text in ["{{wildcard(1)", "x{{wildcard(1)}}", "$1x", "{{}}", "$SYS"] {
+        assert_eq!(run("a.*", text, "a.b"), text);
+    }
+    assert_eq!(run("a.*", "{{ Wildcard ( 1 ) }}", "a.b"), "b");
+    for unknown in [
+        "{{SPLITFROMLEFT(1,2)}}",
+        "{{wildcard}}",
+        "{{partition(3,1}}",
+    ] {
+        assert!(refused("a.*", unknown).contains("unknown function in "));
+    }
+}
+
+#[test]
+fn malformed_destinations() {
+    let text = "invalid mapping destination: invalid transform";
+    assert_eq!(refused("a.*", "b c"), text);
+    assert_eq!(refused("a.*", "c..d"), text);
+    assert_eq!(refused("a.*", ">.x"), format!("{text} in x"));
 }
 
 #[test]

@@ -67,6 +67,8 @@ fn operations_without_arguments_ignore_what_follows() {
     assert_eq!(one(b"PoNg\r\n"), Ok(Some(ClientOp::Pong)));
     assert_eq!(one(b"+OK\r\n"), Ok(Some(ClientOp::Ok)));
     assert_eq!(one(b"INFO {}\r\n"), Ok(Some(ClientOp::Info(b"{}"))));
+    assert_eq!(one(b"INFO{}\r\n"), Ok(Some(ClientOp::Info(b"{}"))));
+    assert_eq!(one(b"CONNECT{}\r\n"), Ok(Some(ClientOp::Connect(b"{}"))));
     assert_eq!(one(b"-ERR hello\r\n"), Ok(Some(ClientOp::Err(b"hello"))));
     assert_eq!(one(b"CONNECT {}\r\n"), Ok(Some(ClientOp::Connect(b"{}"))));
     assert_eq!(one(b"CONNECT\r\n"), Ok(Some(ClientOp::Connect(b""))));
@@ -78,6 +80,8 @@ fn argument_errors_close_silently() {
         &b"SUB a b c d\r\n"[..],
         b"SUB a\r\n",
         b"SUB \r\n",
+        b"PUB a 2 \r\r\n",
+        b"PUB a\r2\r\n",
         b"UNSUB 1 2 3\r\n",
         b"PUB a\r\n",
         b"PUB a -1\r\n",
@@ -113,6 +117,7 @@ fn unknown_operations_are_refused_at_the_first_wrong_byte() {
         b"PX",
         b"\x16\x03\x01",
         b"SU\n",
+        b"-ERR\r\n",
     ] {
         assert_eq!(
             one(input),
@@ -131,6 +136,12 @@ fn control_line_limit_counts_the_arguments() {
     let line = |len: usize| format!("SUB {} 1\r\n", "a".repeat(len - 2));
     assert!(matches!(one(line(4096).as_bytes()), Ok(Some(_))));
     assert_eq!(one(line(4097).as_bytes()), Err(ParseError::MaxControlLine));
+    let padded = format!("SUB {}a 1\r\n", " ".repeat(5000));
+    assert!(matches!(parser().next(padded.as_bytes()), Ok(Some(_))));
+    let ping = format!("PING{}", "x".repeat(5000));
+    assert_eq!(one(ping.as_bytes()), Ok(None));
+    let ping = format!("PING{}", "x".repeat(100_000));
+    assert_eq!(one(ping.as_bytes()), Err(ParseError::MaxControlLine));
     let endless = format!("SUB {}", "a".repeat(4097));
     assert_eq!(one(endless.as_bytes()), Err(ParseError::MaxControlLine));
 }
