@@ -4,3 +4,5 @@ pub mod jetstream;
 pub mod log;
 pub mod options;
 pub mod routing;
+pub mod server;
+pub mod version;

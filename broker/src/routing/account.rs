@@ -108,6 +108,13 @@ impl<S: Clone, L: Copy + Eq + Hash> Account<S, L> {
         })
     }
 
+    /// Whom `subject` reaches, for publishers without a cache.
+    pub fn lookup_uncached(&self, subject: &[u8]) -> Matches<S, L> {
+        let mut matches = Matches::default();
+        self.table.read().lookup(subject, &mut matches);
+        matches
+    }
+
     fn change(&self, change: impl FnOnce(&mut Table<S, L>, &mut Vec<Change<L>>)) -> Vec<Change<L>> {
         let mut changes = Vec::new();
         let mut table = self.table.write();

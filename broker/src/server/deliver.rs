@@ -1,0 +1,405 @@
+//! Routing of messages into the outbound queues of connections, in batches.
+//!
+//! A [`Deliverer`] belongs to one producer: a connection's reader or the JetStream thread. It gathers what is meant
+//! for each target and hands it over in [`Deliverer::flush`], once per read buffer; a target that takes much gets it
+//! earlier. What a producer sends to one target keeps its order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use jetwake_protocol::wire::encode::{self, CRLF, Digits};
+
+use super::connection::Connection;
+use super::counters::{self, Volume};
+use super::inbox::InboundBatch;
+use super::outbound::Accepted;
+use super::shared::Shared;
+use super::subscription::{Claim, Subscription};
+use super::{Account, Cache, Listener, trace};
+use crate::jetstream::tag::Inbound;
+
+/// A target that has gathered this much gets it at once.
+const SEND_AT: usize = 64 << 10;
+/// Up to this many targets are found by a scan.
+const SCAN: usize = 8;
+/// Buffers kept for the next round, and the largest one worth keeping.
+const POOL: usize = 8;
+const POOLED_MAX: usize = 128 << 10;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Deliverer {
+    shared: Arc<Shared>,
+    cache: Cache,
+    output: Output,
+}
+
+/// A message on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message<'a> {
+    /// The subject that subscribers see.
+    pub(super) subject: &'a [u8],
+    pub(super) reply: &'a [u8],
+    pub(super) headers: &'a [u8],
+    pub(super) payload: &'a [u8],
+    /// The sizes as the publisher wrote them.
+    pub(super) header_digits: &'a [u8],
+    pub(super) size_digits: &'a [u8],
+}
+
+/// Who sends a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// The connection's number, 0 for the server itself.
+    pub(super) client: u64,
+    /// Whether its own subscriptions count.
+    pub(super) echo: bool,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Routed {
+    /// Somebody took it.
+    pub(super) taken: bool,
+    /// It asks the server for `$SYS.REQ.USER.INFO`.
+    pub(super) user_info: bool,
+}
+
+#[derive(Debug)]
+struct Output {
+    targets: Vec<Target>,
+    by_id: HashMap<u64, usize, FixedState>,
+    last: usize,
+    pool: Vec<Vec<u8>>,
+    batch: InboundBatch,
+    /// Subscriptions that reached their maximum.
+    ended: Vec<Arc<Subscription>>,
+    /// A target that is nearly full.
+    stalled: Option<Arc<Connection>>,
+    random: u64,
+    traces: bool,
+}
+
+#[derive(Debug)]
+struct Target {
+    connection: Arc<Connection>,
+    bytes: Vec<u8>,
+    volume: Volume,
+}
+
+impl Deliverer {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let output = Output {
+            targets: Vec::new(),
+            by_id: HashMap::default(),
+            last: 0,
+            pool: Vec::new(),
+            batch: InboundBatch::default(),
+            ended: Vec::new(),
+            stalled: None,
+            random: shared.random() | 1,
+            traces: shared.logger.traces(),
+        };
+        Self {
+            shared,
+            cache: Cache::default(),
+            output,
+        }
+    }
+
+    /// Routes a message of the server itself. `route` is looked up, `subject` is what subscribers see. Returns
+    /// whether anybody took it. Nothing is sent before [`Deliverer::flush`].
+    pub fn publish(
+        &mut self,
+        account: u32,
+        route: &[u8],
+        (subject, reply): (&[u8], &[u8]),
+        (headers, payload): (&[u8], &[u8]),
+    ) -> bool {
+        let Some(account) = self.shared.accounts.get(account).map(Arc::clone) else {
+            return false;
+        };
+        let header_digits = Digits::of(headers.len() as u64);
+        let size_digits = Digits::of((headers.len() + payload.len()) as u64);
+        let message = Message {
+            subject,
+            reply,
+            headers,
+            payload,
+            header_digits: header_digits.as_bytes(),
+            size_digits: size_digits.as_bytes(),
+        };
+        self.route(
+            &account,
+            route,
+            &message,
+            Origin {
+                client: 0,
+                echo: true,
+            },
+        )
+        .taken
+    }
+
+    /// Routes a message to everybody that `route` reaches.
+    pub(super) fn route(
+        &mut self,
+        account: &Account,
+        route: &[u8],
+        message: &Message<'_>,
+        origin: Origin,
+    ) -> Routed {
+        let matches = account.lookup(&mut self.cache, route);
+        let mut routed = Routed::default();
+        for sub in &matches.plain {
+            routed.taken |= self.output.offer(&self.shared, sub, message, origin);
+        }
+        for group in &matches.queues {
+            let start = self.output.pick(group.members.len());
+            let (after, before) = (&group.members[start..], &group.members[..start]);
+            routed.taken |= after
+                .iter()
+                .chain(before)
+                .any(|sub| self.output.offer(&self.shared, sub, message, origin));
+        }
+        let mut in_batch = false;
+        for listener in &matches.listeners {
+            routed.taken = true;
+            match *listener {
+                Listener::UserInfo => routed.user_info = true,
+                Listener::JetStream(tag) if in_batch => self.output.batch.push_again(tag),
+                Listener::JetStream(tag) => {
+                    in_batch = true;
+                    self.output.batch.push(Inbound {
+                        tag,
+                        account: account.id,
+                        subject: route,
+                        reply: message.reply,
+                        headers: message.headers,
+                        payload: message.payload,
+                        client: origin.client,
+                    });
+                }
+            }
+        }
+        routed
+    }
+
+    /// Puts a message into one subscription, past the routing table.
+    pub(super) fn offer(&mut self, sub: &Arc<Subscription>, message: &Message<'_>) -> bool {
+        let origin = Origin {
+            client: 0,
+            echo: true,
+        };
+        self.output.offer(&self.shared, sub, message, origin)
+    }
+
+    /// The bytes gathered for a connection, to append a line to.
+    pub(super) fn bytes_for(&mut self, connection: &Arc<Connection>) -> &mut Vec<u8> {
+        let at = self.output.target(connection);
+        &mut self.output.targets[at].bytes
+    }
+
+    /// Hands everything over: batches to their connections, messages to the JetStream thread.
+    pub fn flush(&mut self) {
+        if !self.output.batch.is_empty() {
+            let batch = std::mem::take(&mut self.output.batch);
+            if let Some(inbox) = &self.shared.inbox {
+                inbox.submit(batch);
+            }
+        }
+        for at in 0..self.output.targets.len() {
+            self.output.send(&self.shared, at);
+        }
+        self.output.recycle();
+        while let Some(sub) = self.output.ended.pop() {
+            self.shared.end_subscription(&sub);
+        }
+    }
+
+    /// A connection that was nearly full at the last flush.
+    pub(super) fn take_stalled(&mut self) -> Option<Arc<Connection>> {
+        self.output.stalled.take()
+    }
+
+    /// Forgets remembered lookups.
+    pub(super) fn forget(&mut self) {
+        self.cache.clear();
+    }
+}
+
+impl Output {
+    /// Gives a copy to a subscription; false if it does not take it.
+    #[inline]
+    fn offer(
+        &mut self,
+        shared: &Shared,
+        sub: &Arc<Subscription>,
+        message: &Message<'_>,
+        origin: Origin,
+    ) -> bool {
+        let connection = &sub.connection;
+        if !origin.echo && connection.id == origin.client {
+            return false;
+        }
+        if shared.options.no_fast_producer_stall && connection.outbound.is_nearly_full() {
+            return false;
+        }
+        match sub.claim() {
+            Claim::Ended => return false,
+            Claim::Taken => {}
+            Claim::Last => self.ended.push(Arc::clone(sub)),
+        }
+        let at = self.target(connection);
+        let target = &mut self.targets[at];
+        let size = target.append(sub, message);
+        target.volume.add(size);
+        if self.traces {
+            trace::delivered(shared, sub, message);
+        }
+        if target.bytes.len() >= SEND_AT {
+            self.send(shared, at);
+        }
+        true
+    }
+
+    fn target(&mut self, connection: &Arc<Connection>) -> usize {
+        if let Some(last) = self.targets.get(self.last)
+            && last.connection.id == connection.id
+        {
+            return self.last;
+        }
+        self.last = self.find(connection);
+        self.last
+    }
+
+    fn find(&mut self, connection: &Arc<Connection>) -> usize {
+        let count = self.targets.len();
+        let known = if count <= SCAN {
+            self.targets
+                .iter()
+                .position(|target| target.connection.id == connection.id)
+        } else {
+            self.by_id.get(&connection.id).copied()
+        };
+        if let Some(at) = known {
+            return at;
+        }
+        if count == SCAN {
+            let ids = self
+                .targets
+                .iter()
+                .enumerate()
+                .map(|(at, t)| (t.connection.id, at));
+            self.by_id.extend(ids);
+        }
+        if count >= SCAN {
+            self.by_id.insert(connection.id, count);
+        }
+        self.targets.push(Target {
+            connection: Arc::clone(connection),
+            bytes: self.pool.pop().unwrap_or_default(),
+            volume: Volume::default(),
+        });
+        count
+    }
+
+    fn send(&mut self, shared: &Shared, at: usize) {
+        let target = &mut self.targets[at];
+        if target.bytes.is_empty() {
+            return;
+        }
+        let volume = std::mem::take(&mut target.volume);
+        match target.connection.send(&mut target.bytes) {
+            Accepted::Yes => {}
+            Accepted::NearlyFull => self.stalled = Some(Arc::clone(&target.connection)),
+            Accepted::Overflow => shared.cut_for_pending_bytes(&target.connection),
+            Accepted::Closed | Accepted::Broken => return,
+        }
+        if volume.msgs > 0 {
+            target.connection.traffic.sent(volume);
+            shared.traffic.sent(volume);
+            let activity = &target.connection.pulse.last_activity;
+            activity.store(shared.uptime_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    fn recycle(&mut self) {
+        for target in self.targets.drain(..) {
+            let capacity = target.bytes.capacity();
+            if self.pool.len() < POOL && capacity > 0 && capacity <= POOLED_MAX {
+                self.pool.push(target.bytes);
+            }
+        }
+        self.by_id.clear();
+        self.last = 0;
+    }
+
+    /// A random member: xorshift is good enough to spread load.
+    fn pick(&mut self, members: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 11) as usize % members.max(1)
+    }
+}
+
+impl Target {
+    /// Appends MSG or HMSG and returns the size of what the client gets.
+    #[inline]
+    fn append(&mut self, sub: &Subscription, message: &Message<'_>) -> usize {
+        let reply = Some(message.reply).filter(|reply| !reply.is_empty());
+        let (subject, sid) = (message.subject, &*sub.sid);
+        let size = message.headers.len() + message.payload.len();
+        let out = &mut self.bytes;
+        out.reserve(subject.len() + sid.len() + message.reply.len() + size + 40);
+        if message.headers.is_empty() {
+            encode::msg_line(out, subject, sid, reply, message.size_digits);
+        } else if self.connection.headers.load(Ordering::Relaxed) {
+            let (headers, total) = (message.header_digits, message.size_digits);
+            encode::hmsg_line(out, subject, sid, reply, headers, total);
+            out.extend_from_slice(message.headers);
+        } else {
+            let digits = Digits::of(message.payload.len() as u64);
+            encode::msg_line(out, subject, sid, reply, digits.as_bytes());
+        }
+        out.extend_from_slice(message.payload);
+        out.extend_from_slice(CRLF);
+        size
+    }
+}
+
+impl Shared {
+    /// Takes a subscription that reached its maximum out of all tables.
+    pub(super) fn end_subscription(&self, sub: &Arc<Subscription>) {
+        if !sub.end() {
+            return;
+        }
+        let mut subscriptions = sub.connection.subscriptions.lock();
+        if subscriptions
+            .get(&sub.sid)
+            .is_some_and(|known| Arc::ptr_eq(known, sub))
+        {
+            subscriptions.remove(&sub.sid);
+        }
+        drop(subscriptions);
+        let changes = sub
+            .account
+            .unsubscribe(&sub.filter, sub.queue.as_deref(), sub.id);
+        self.report(&sub.account, &changes);
+    }
+
+    fn cut_for_pending_bytes(&self, connection: &Connection) {
+        if connection.closed().is_none() {
+            counters::count(&self.incidents.slow_consumers);
+            let max = self.options.max_pending;
+            self.logger.info(format_args!(
+                "{} - Slow Consumer Detected: MaxPending of {max} Exceeded",
+                connection.label()
+            ));
+        }
+        connection.close(super::CloseReason::SlowConsumerPendingBytes);
+    }
+}

@@ -1,0 +1,104 @@
+//! CONNECT.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jetwake_protocol::wire::WireError;
+
+use super::connection::ClientDetails;
+use super::reason::CloseReason;
+use super::session::{End, Session};
+
+/// The first ping comes early, so that the round trip time is known.
+const FIRST_PING: Duration = Duration::from_secs(2);
+
+impl Session {
+    pub(super) fn connect(&mut self, json: &[u8]) -> Result<(), End> {
+        if let Err(error) = self.options.merge(json) {
+            let label = self.connection.label();
+            self.shared.logger.error(format_args!("{label} - {error}"));
+            return Err(End::silent(CloseReason::ProtocolViolation));
+        }
+        // A second CONNECT may change the account: nothing of the old one may stay.
+        self.drop_subscriptions();
+        let Some(login) = self.shared.authenticator.login(&self.options) else {
+            return Err(self.refuse());
+        };
+        let Some(account) = self.shared.accounts.get(login.account).map(Arc::clone) else {
+            return Err(End::silent(CloseReason::MissingAccount));
+        };
+        self.connection.set_client(ClientDetails {
+            name: self.options.name.clone(),
+            lang: self.options.lang.clone(),
+            version: self.options.version.clone(),
+            user: login.user,
+            account: account.name.to_string(),
+        });
+        self.account = account;
+        self.permissions = login.permissions;
+        self.authenticated = true;
+        self.connection
+            .pulse
+            .authenticated
+            .store(true, Ordering::Relaxed);
+        self.check_options()?;
+        self.plan_first_ping();
+        self.connected = true;
+        self.send_ok();
+        Ok(())
+    }
+
+    fn check_options(&mut self) -> Result<(), End> {
+        if !self.options.account.is_empty() || self.options.new_account {
+            return Err(self.refuse());
+        }
+        if !(0..=1).contains(&self.options.protocol) {
+            return Err(End::with_line(
+                CloseReason::BadClientProtocolVersion,
+                WireError::InvalidClientProtocol,
+            ));
+        }
+        let headers = self.options.headers && !self.shared.options.no_header_support;
+        if self.options.no_responders && !headers {
+            return Err(End::with_line(
+                CloseReason::NoRespondersRequiresHeaders,
+                WireError::NoRespondersRequiresHeaders,
+            ));
+        }
+        self.parser.set_headers_allowed(headers);
+        self.connection.headers.store(headers, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Two seconds and up to a fifth more, so that clients that came together are not pinged together.
+    fn plan_first_ping(&mut self) {
+        if std::mem::replace(&mut self.connected, true) {
+            return;
+        }
+        let jitter = FIRST_PING / 5 * (self.shared.random() % 1000) as u32 / 1000;
+        let delay = self.shared.options.ping_interval.min(FIRST_PING + jitter);
+        let at = self.shared.uptime_nanos() + delay.as_nanos() as u64;
+        self.connection
+            .pulse
+            .first_ping
+            .store(at, Ordering::Relaxed);
+        self.connection.outbound.wake.notify_one();
+    }
+
+    /// The end of a connection that failed to say who it is.
+    pub(super) fn refuse(&self) -> End {
+        let label = self.connection.label();
+        let logger = &self.shared.logger;
+        match self.options.user.as_str() {
+            "" => logger.error(format_args!("{label} - authentication error")),
+            user => logger.error(format_args!(
+                "{label} - authentication error - User {user:?}"
+            )),
+        }
+        End::with_line(
+            CloseReason::AuthenticationViolation,
+            WireError::AuthorizationViolation,
+        )
+    }
+}

@@ -1,0 +1,11 @@
+//! Core NATS over real sockets: the client port of a running server, seen by raw connections and by async-nats.
+
+// A test is a shell, and what it unwraps is its assertion.
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used)]
+
+mod clients;
+mod connecting;
+mod limits;
+mod publishing;
+mod support;
+mod timers;
