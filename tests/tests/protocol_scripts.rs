@@ -20,16 +20,22 @@ macro_rules! areas {
 }
 
 areas![
+    acks,
     auth,
     connect,
+    consumer_api,
+    direct_get,
     headers,
     jetstream_api,
+    kv,
     limits,
     no_responders,
     parse,
     ping,
     pub_sub,
     publish,
+    pull,
+    push,
     queue,
     subjects,
     unsub,
