@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::store::{Bodies, Messages};
-use super::{Insert, ReadError, Stored, StoredRef};
+use super::store::{Bodies, Messages, Removal};
+use super::{FileMessages, Insert, ReadError, Stored, StoredRef};
 
 /// Counted per message beyond its key, headers and payload.
 const OVERHEAD: usize = 16;
@@ -64,7 +64,7 @@ impl Bodies for Heap {
         self.slots.len() as u64 - 1
     }
 
-    fn drop_place(&mut self, _seq: u64, place: u64, _erase: bool) {
+    fn drop_place(&mut self, _seq: u64, place: u64, _removal: Removal) {
         if let Some(body) = self.slots.get_mut(place as usize) {
             *body = Body::default();
             self.free.push(place as u32);
@@ -104,6 +104,14 @@ impl Bodies for Heap {
             payload: &body.data[headers_end..],
         });
         Ok(())
+    }
+
+    fn file(_: &MemoryMessages) -> Option<&FileMessages> {
+        None
+    }
+
+    fn file_mut(_: &mut MemoryMessages) -> Option<&mut FileMessages> {
+        None
     }
 }
 

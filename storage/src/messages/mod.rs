@@ -4,6 +4,7 @@
 //! exact at every moment (no "needs update" flags). Nothing here writes: the journal is written before a
 //! message is inserted, and a removal is journaled by the caller before it is applied.
 
+mod file;
 mod index;
 mod keys;
 mod memory;
@@ -11,14 +12,15 @@ mod postings;
 mod seqmap;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt::Debug;
 
 use bytes::Bytes;
 
+pub use file::{FileBodies, FileMessages};
 pub use memory::{Heap, MemoryMessages};
-pub use store::{Bodies, Messages};
+pub use store::{Bodies, Messages, Removal};
 
 /// A set of keys, decided by the layer above.
 pub trait KeyFilter {
@@ -266,4 +268,10 @@ pub trait MessageStore: Send + Debug {
 
     /// The short name of a key that has messages.
     fn key_id(&self, key: &[u8]) -> Option<KeyId>;
+
+    /// The store as one that lies in files.
+    fn as_file(&self) -> Option<&FileMessages>;
+
+    /// The store as one that lies in files, to be changed.
+    fn as_file_mut(&mut self) -> Option<&mut FileMessages>;
 }

@@ -4,8 +4,20 @@ use std::fmt::Debug;
 
 use super::index::{Entry, Index};
 use super::{
-    Insert, KeyFilter, KeyId, MessageStore, Meta, OutOfOrder, ReadError, State, Stored, StoredRef,
+    FileMessages, Insert, KeyFilter, KeyId, MessageStore, Meta, OutOfOrder, ReadError, State,
+    Stored, StoredRef,
 };
+
+/// How a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// With everything before it.
+    Front,
+    /// Alone.
+    Single,
+    /// Alone, and its bytes are to be overwritten.
+    Erase,
+}
 
 /// The bytes of the messages of one store. A `place` is theirs to define.
 pub trait Bodies: Send + Debug {
@@ -14,7 +26,7 @@ pub trait Bodies: Send + Debug {
     /// Takes over a message's bytes.
     fn put(&mut self, message: &Insert<'_>) -> u64;
     /// Lets go of a message's bytes.
-    fn drop_place(&mut self, seq: u64, place: u64, erase: bool);
+    fn drop_place(&mut self, seq: u64, place: u64, removal: Removal);
     /// Reads a message.
     ///
     /// # Errors
@@ -31,6 +43,14 @@ pub trait Bodies: Send + Debug {
         place: u64,
         use_it: &mut dyn FnMut(StoredRef<'_>),
     ) -> Result<(), ReadError>;
+    /// The store over these bodies, when they lie in files.
+    fn file(store: &Messages<Self>) -> Option<&FileMessages>
+    where
+        Self: Sized;
+    /// As [`file`](Self::file), to be changed.
+    fn file_mut(store: &mut Messages<Self>) -> Option<&mut FileMessages>
+    where
+        Self: Sized;
 }
 
 /// A message store: an index over some kind of bodies.
@@ -48,8 +68,8 @@ impl<B: Bodies> Messages<B> {
         }
     }
 
-    fn forget(&mut self, seq: u64, entry: &Entry, erase: bool) -> Meta {
-        self.bodies.drop_place(seq, entry.place, erase);
+    fn forget(&mut self, seq: u64, entry: &Entry, removal: Removal) -> Meta {
+        self.bodies.drop_place(seq, entry.place, removal);
         entry.meta(seq)
     }
 }
@@ -98,12 +118,17 @@ impl<B: Bodies> MessageStore for Messages<B> {
 
     fn remove(&mut self, seq: u64, erase: bool) -> Option<Meta> {
         let entry = self.index.remove(seq)?;
-        Some(self.forget(seq, &entry, erase))
+        let removal = if erase {
+            Removal::Erase
+        } else {
+            Removal::Single
+        };
+        Some(self.forget(seq, &entry, removal))
     }
 
     fn remove_front(&mut self, first_seq: u64, removed: &mut dyn FnMut(&Meta, &[u8])) {
         while let Some((seq, entry)) = self.index.pop_below(first_seq) {
-            let meta = self.forget(seq, &entry, false);
+            let meta = self.forget(seq, &entry, Removal::Front);
             removed(&meta, self.index.key(meta.key));
         }
         self.index.raise_first(first_seq);
@@ -187,5 +212,13 @@ impl<B: Bodies> MessageStore for Messages<B> {
 
     fn key_id(&self, key: &[u8]) -> Option<KeyId> {
         self.index.key_id(key)
+    }
+
+    fn as_file(&self) -> Option<&FileMessages> {
+        B::file(self)
+    }
+
+    fn as_file_mut(&mut self) -> Option<&mut FileMessages> {
+        B::file_mut(self)
     }
 }

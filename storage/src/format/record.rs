@@ -1,0 +1,193 @@
+//! Records: one header, then key, header block and payload.
+
+use super::{Fields, Seed, put};
+
+/// Size of a record's header.
+pub(crate) const RECORD_HEADER: usize = 56;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A message of the group.
+    Message,
+    /// Anything else that the layer above wants to have back; the tag is its own.
+    Control(u8),
+}
+
+impl Kind {
+    fn bytes(self) -> [u8; 2] {
+        match self {
+            Self::Message => [1, 0],
+            Self::Control(tag) => [2, tag],
+        }
+    }
+
+    fn parse(kind: u8, tag: u8) -> Option<Self> {
+        match kind {
+            1 => Some(Self::Message),
+            2 => Some(Self::Control(tag)),
+            _ => None,
+        }
+    }
+}
+
+/// A record to append.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The group.
+    pub group: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Position in the group's log; 0 when the group keeps none.
+    pub index: u64,
+    /// Term of the leader that decided it.
+    pub term: u32,
+    /// Sequence of a message, 0 otherwise.
+    pub seq: u64,
+    /// Nanoseconds since 1970.
+    pub timestamp: i64,
+    /// Key of a message; at most 65,535 bytes.
+    pub key: &'a [u8],
+    /// Header block of a message.
+    pub headers: &'a [u8],
+    /// Payload.
+    pub payload: &'a [u8],
+}
+
+/// A record's header after its checksum was found right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordHeader {
+    pub(crate) body_sum: u32,
+    pub(crate) group: u64,
+    pub(crate) index: u64,
+    pub(crate) seq: u64,
+    pub(crate) timestamp: i64,
+    pub(crate) term: u32,
+    pub(crate) headers_len: usize,
+    pub(crate) payload_len: usize,
+    pub(crate) key_len: usize,
+    pub(crate) kind: Kind,
+}
+
+/// Why a record's header is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderError {
+    /// The bytes do not prove themselves.
+    Damaged,
+    /// They do, but their kind is not known to this version; the record is this long.
+    Unknown(usize),
+}
+
+/// Rounds up to the alignment of records.
+pub(crate) const fn padded(len: usize) -> usize {
+    len.next_multiple_of(8)
+}
+
+/// What a record takes up in a file.
+pub(crate) fn record_size(key: usize, headers: usize, payload: usize) -> usize {
+    padded(RECORD_HEADER + key + headers + payload)
+}
+
+fn body_sum(record: &Record<'_>) -> u32 {
+    let mut sum = crc32c::crc32c(record.key);
+    if !record.headers.is_empty() {
+        sum = crc32c::crc32c_append(sum, record.headers);
+    }
+    crc32c::crc32c_append(sum, record.payload)
+}
+
+/// Appends a record that will lie at `offset` of a file with this seed.
+pub(crate) fn encode_record(out: &mut Vec<u8>, seed: Seed, offset: u32, record: &Record<'_>) {
+    let [kind, tag] = record.kind.bytes();
+    let mut header = [0; RECORD_HEADER];
+    put(&mut header, 4, body_sum(record).to_le_bytes());
+    put(&mut header, 8, record.group.to_le_bytes());
+    put(&mut header, 16, record.index.to_le_bytes());
+    put(&mut header, 24, record.seq.to_le_bytes());
+    put(&mut header, 32, record.timestamp.to_le_bytes());
+    put(&mut header, 40, record.term.to_le_bytes());
+    put(&mut header, 44, (record.headers.len() as u32).to_le_bytes());
+    put(&mut header, 48, (record.payload.len() as u32).to_le_bytes());
+    put(&mut header, 52, (record.key.len() as u16).to_le_bytes());
+    header[54] = kind;
+    header[55] = tag;
+    let sum = seed.sum(offset, &header[4..]);
+    put(&mut header, 0, sum.to_le_bytes());
+    let size = record_size(record.key.len(), record.headers.len(), record.payload.len());
+    let end = out.len() + size;
+    out.reserve(size);
+    out.extend_from_slice(&header);
+    out.extend_from_slice(record.key);
+    out.extend_from_slice(record.headers);
+    out.extend_from_slice(record.payload);
+    out.resize(end, 0);
+}
+
+impl RecordHeader {
+    /// Decodes the header at the start of `bytes`, which lies at `offset` of a file with this seed.
+    pub(crate) fn decode(bytes: &[u8], seed: Seed, offset: u32) -> Result<Self, HeaderError> {
+        let header = bytes.get(..RECORD_HEADER).ok_or(HeaderError::Damaged)?;
+        let fields = Fields(header);
+        // Cheap refusal first: a search for the next good record tries every multiple of 8.
+        if header[54] == 0 || fields.u32(0) != seed.sum(offset, &header[4..]) {
+            return Err(HeaderError::Damaged);
+        }
+        let size = record_size(
+            usize::from(fields.u16(52)),
+            fields.u32(44) as usize,
+            fields.u32(48) as usize,
+        );
+        let kind = Kind::parse(header[54], header[55]).ok_or(HeaderError::Unknown(size))?;
+        Ok(Self {
+            body_sum: fields.u32(4),
+            group: fields.u64(8),
+            index: fields.u64(16),
+            seq: fields.u64(24),
+            timestamp: fields.i64(32),
+            term: fields.u32(40),
+            headers_len: fields.u32(44) as usize,
+            payload_len: fields.u32(48) as usize,
+            key_len: usize::from(fields.u16(52)),
+            kind,
+        })
+    }
+
+    /// Length of key, header block and payload together.
+    pub(crate) fn body_len(&self) -> usize {
+        self.key_len + self.headers_len + self.payload_len
+    }
+
+    /// What the record takes up in a file.
+    pub(crate) fn size(&self) -> usize {
+        padded(RECORD_HEADER + self.body_len())
+    }
+
+    /// The body behind the header at the start of `bytes`, if it is there and unaltered.
+    pub(crate) fn body<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let body = bytes.get(RECORD_HEADER..RECORD_HEADER + self.body_len())?;
+        (crc32c::crc32c(body) == self.body_sum).then_some(body)
+    }
+
+    /// Splits a body into key, header block and payload.
+    pub(crate) fn split<'a>(&self, body: &'a [u8]) -> (&'a [u8], &'a [u8], &'a [u8]) {
+        let (key, rest) = body.split_at(self.key_len.min(body.len()));
+        let (headers, payload) = rest.split_at(self.headers_len.min(rest.len()));
+        (key, headers, payload)
+    }
+
+    /// The record as it was appended.
+    pub(crate) fn record<'a>(&self, body: &'a [u8]) -> Record<'a> {
+        let (key, headers, payload) = self.split(body);
+        Record {
+            group: self.group,
+            kind: self.kind,
+            index: self.index,
+            term: self.term,
+            seq: self.seq,
+            timestamp: self.timestamp,
+            key,
+            headers,
+            payload,
+        }
+    }
+}

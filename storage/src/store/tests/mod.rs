@@ -1,0 +1,166 @@
+//! Whole stores on the fault disk: restarts, crashes after every call, damaged files.
+
+mod crash;
+mod damage;
+mod restart;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::disk::FaultDisk;
+use crate::format::Kind;
+use crate::journal::JournalWriter;
+use crate::messages::{Insert, Location};
+
+pub(crate) const DIR: &str = "/store";
+pub(crate) const GROUP: u64 = 7;
+
+/// Files as small as they get, so that scripts cross their ends.
+pub(crate) fn options(seed: u64) -> Options {
+    Options {
+        seed,
+        journal_first: 8 << 10,
+        journal_max: 16 << 10,
+    }
+}
+
+pub(crate) fn open(disk: &FaultDisk, seed: u64) -> Result<Opened, StoreError> {
+    Store::open(Arc::new(disk.clone()), Path::new(DIR), options(seed))
+}
+
+/// A record that owns its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) group: u64,
+    pub(crate) index: u64,
+    pub(crate) kind: Kind,
+    pub(crate) seq: u64,
+    pub(crate) key: Vec<u8>,
+    pub(crate) headers: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Written {
+    pub(crate) fn record(&self) -> Record<'_> {
+        Record {
+            group: self.group,
+            kind: self.kind,
+            index: self.index,
+            term: 3,
+            seq: self.seq,
+            timestamp: self.seq as i64 * 10,
+            key: &self.key,
+            headers: &self.headers,
+            payload: &self.payload,
+        }
+    }
+
+    pub(crate) fn of(record: &Record<'_>) -> Self {
+        Self {
+            group: record.group,
+            index: record.index,
+            kind: record.kind,
+            seq: record.seq,
+            key: record.key.to_vec(),
+            headers: record.headers.to_vec(),
+            payload: record.payload.to_vec(),
+        }
+    }
+
+    /// The `at`-th message of a script; sizes vary, some need a file of their own.
+    pub(crate) fn message(at: u64) -> Self {
+        let size = match at % 10 {
+            3 => 0,
+            7 => 3000,
+            9 if at % 20 == 9 => 20_000,
+            other => other as usize * 31,
+        };
+        Self {
+            group: GROUP + at % 2,
+            index: at + 1,
+            kind: Kind::Message,
+            seq: at + 1,
+            key: format!("key.{}", at % 5).into_bytes(),
+            headers: if at.is_multiple_of(3) {
+                b"NATS/1.0\r\n\r\n".to_vec()
+            } else {
+                Vec::new()
+            },
+            payload: (0..size)
+                .map(|byte| (byte as u64 * 13 + at) as u8)
+                .collect(),
+        }
+    }
+}
+
+/// Everything that replays, in order; damaged ones with empty bytes.
+pub(crate) fn replayed(replay: Replay) -> Vec<(Written, Location, bool)> {
+    let mut found = Vec::new();
+    replay
+        .run(&mut |item| found.push((Written::of(&item.record), item.location, item.damaged)))
+        .unwrap();
+    found
+}
+
+pub(crate) fn write_and_sync(store: &mut Store, writer: &mut JournalWriter) {
+    store.seal();
+    writer.write().unwrap();
+    writer.sync().unwrap();
+}
+
+pub(crate) fn insert(messages: &mut FileMessages, record: &Record<'_>, location: Location) {
+    messages
+        .insert(&Insert {
+            seq: record.seq,
+            timestamp: record.timestamp,
+            key: record.key,
+            headers: record.headers,
+            payload: record.payload,
+            location: Some(location),
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_fresh_store_writes_nothing_and_locks_its_directory() {
+    let disk = FaultDisk::new();
+    let opened = open(&disk, 1).unwrap();
+    assert_eq!(disk.calls(), 0);
+    assert!(matches!(open(&disk, 2), Err(StoreError::Locked(_))));
+    drop(opened);
+    open(&disk, 3).unwrap();
+}
+
+#[test]
+fn a_failed_sync_is_final() {
+    let disk = FaultDisk::new();
+    let mut opened = open(&disk, 1).unwrap();
+    opened.store.append(&Written::message(0).record());
+    opened.store.seal();
+    opened.writer.write().unwrap();
+    disk.fail_at(disk.calls() + 1, crate::Fault::Io);
+    assert!(matches!(opened.writer.sync(), Err(StoreError::Failed(_))));
+    assert!(matches!(opened.writer.sync(), Err(StoreError::Failed(_))));
+    opened.store.append(&Written::message(1).record());
+    opened.store.seal();
+    assert!(matches!(opened.writer.write(), Err(StoreError::Failed(_))));
+    assert!(opened.store.failure().is_some());
+}
+
+#[test]
+fn a_later_record_with_a_lower_index_replaces() {
+    let disk = FaultDisk::new();
+    let mut opened = open(&disk, 1).unwrap();
+    let mut records: Vec<Written> = (0..6).map(|at| Written::message(at * 2)).collect();
+    for (at, record) in records.iter_mut().enumerate() {
+        record.index = [1, 2, 3, 4, 3, 4][at];
+        opened.store.append(&record.record());
+        write_and_sync(&mut opened.store, &mut opened.writer);
+    }
+    drop(opened);
+    let found = replayed(open(&disk, 2).unwrap().replay);
+    let found: Vec<Written> = found.into_iter().map(|(record, ..)| record).collect();
+    let kept: Vec<Written> = [0, 1, 4, 5].iter().map(|at| records[*at].clone()).collect();
+    assert_eq!(found, kept);
+}
