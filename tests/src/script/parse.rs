@@ -40,6 +40,8 @@ pub enum Verb {
     Open,
     /// Expects the end of the stream.
     Closed,
+    /// Reads and drops everything up to the end of the stream, which must come without an error line.
+    Cut,
     /// Closes the client's side.
     Close,
     /// Expects that nothing comes for this long.
@@ -59,6 +61,8 @@ pub enum Statement {
     Request { who: String, line: Line },
     /// `C1=`: the body of the answer to a request.
     Answer { who: String, line: Line },
+    /// `C1*`: as `C1=`, but the request before is repeated until its answer matches.
+    Poll { who: String, line: Line },
     /// `C1 word`.
     Do {
         who: String,
@@ -213,6 +217,7 @@ impl Script {
             }
             '?' => self.statements.push(Statement::Request { who, line }),
             '=' => self.statements.push(Statement::Answer { who, line }),
+            '*' => self.statements.push(Statement::Poll { who, line }),
             ' ' => {
                 let verb = verb(text)?;
                 self.statements.push(Statement::Do { who, verb, number });
@@ -249,6 +254,7 @@ fn verb(text: &str) -> Result<Verb, String> {
         "full" => Verb::Full,
         "open" => Verb::Open,
         "closed" => Verb::Closed,
+        "cut" => Verb::Cut,
         "close" => Verb::Close,
         other => match other.strip_prefix("silent ") {
             Some(time) => Verb::Silent(duration(time)?),

@@ -3,10 +3,13 @@
 //! PING lines of the server are answered and skipped unless the script handles them itself, so that a
 //! slow machine does not change what a script sees.
 
+// This is a shell: it polls until a deadline.
+#![allow(clippy::disallowed_methods)]
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Item};
 use super::parse::{Line, Script, Statement, Verb};
@@ -64,6 +67,7 @@ pub fn run(script: &Script, address: SocketAddr, id: &str, mode: Mode) -> Result
         deadline: script.deadline,
         manual_ping: script.manual_ping,
         history: VecDeque::new(),
+        last_request: Vec::new(),
         line: 0,
     };
     for statement in &script.statements {
@@ -88,6 +92,7 @@ struct Player {
     deadline: Duration,
     manual_ping: bool,
     history: VecDeque<String>,
+    last_request: Vec<u8>,
     line: usize,
 }
 
@@ -99,6 +104,7 @@ impl Player {
             Statement::Any { who, lines } => self.expect_any(who, lines),
             Statement::Request { who, line } => self.request(who, line),
             Statement::Answer { who, line } => self.answer(who, line),
+            Statement::Poll { who, line } => self.poll(who, line),
             Statement::Do { who, verb, number } => {
                 self.line = *number;
                 self.act(who, verb)
@@ -129,6 +135,13 @@ impl Player {
             Verb::Closed => match self.read(who, self.deadline)? {
                 Item::End(rest) if rest.is_empty() => Ok(()),
                 other => Err((format!("{who} closed by the server"), describe(&other))),
+            },
+            Verb::Cut => loop {
+                match self.read(who, self.deadline)? {
+                    Item::Bytes(bytes) if !bytes.starts_with(b"-ERR") => {}
+                    Item::End(_) => return Ok(()),
+                    other => return Err((format!("{who} cut off in silence"), describe(&other))),
+                }
             },
             Verb::Silent(time) => match self.read(who, *time)? {
                 Item::Nothing(rest) if rest.is_empty() => Ok(()),
@@ -240,23 +253,44 @@ impl Player {
 
     fn request(&mut self, who: &str, line: &Line) -> Step {
         self.line = line.number;
-        let mut bytes = self.subscribe_inbox(who);
+        let subscription = self.subscribe_inbox(who);
         let (subject, body) = line.text.split_once(' ').unwrap_or((&line.text, ""));
         let (subject, body) = (self.substitute(who, subject), self.substitute(who, body));
         let (body, _) = text::unescape(&body);
-        bytes.extend_from_slice(b"PUB ");
-        bytes.extend(subject);
-        bytes.extend_from_slice(format!(" {} {}\r\n", self.inbox(who), body.len()).as_bytes());
-        bytes.extend(body);
-        bytes.extend_from_slice(b"\r\n");
-        self.send(who, &bytes, &[])
+        let mut request = b"PUB ".to_vec();
+        request.extend(subject);
+        request.extend_from_slice(format!(" {} {}\r\n", self.inbox(who), body.len()).as_bytes());
+        request.extend(body);
+        request.extend_from_slice(b"\r\n");
+        self.last_request = request.clone();
+        self.send(who, &[subscription, request].concat(), &[])
     }
 
     fn answer(&mut self, who: &str, line: &Line) -> Step {
+        let expected = self.expected_answer(who, line);
+        self.expect(who, &expected)
+    }
+
+    fn expected_answer(&mut self, who: &str, line: &Line) -> Vec<u8> {
         self.line = line.number;
         let mut expected = format!("MSG {} 9 <len>\r\n", self.inbox(who)).into_bytes();
         expected.extend(self.substitute(who, &line.text));
-        self.expect(who, &expected)
+        expected
+    }
+
+    /// Repeats the last request until its answer is the expected one, for what a server does in its
+    /// own time.
+    fn poll(&mut self, who: &str, line: &Line) -> Step {
+        let expected = self.expected_answer(who, line);
+        let request = self.last_request.clone();
+        let end = Instant::now() + self.deadline;
+        loop {
+            match self.expect(who, &expected) {
+                Err(difference) if Instant::now() > end => return Err(difference),
+                Err(_) => self.send(who, &request, &[])?,
+                Ok(()) => return Ok(()),
+            }
+        }
     }
 
     fn expect_lines(&mut self, who: &str, lines: &[Line]) -> Step {
