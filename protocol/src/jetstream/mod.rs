@@ -6,6 +6,7 @@
 pub mod account;
 pub mod advisory;
 pub mod consumer;
+pub mod consumer_config;
 pub mod error;
 pub mod json;
 pub mod puback;
@@ -13,6 +14,7 @@ pub mod pull;
 pub mod requests;
 pub mod responses;
 pub mod stream;
+pub mod stream_config;
 pub mod time;
 
 pub use error::ApiError;
