@@ -1,7 +1,8 @@
 //! The JetStream API as types: requests, responses, configurations, errors and events.
 //!
-//! Pure data and rules on data. Field order, omitted fields, numbers and texts are what clients see and may not
-//! change. Nothing here knows a clock, a store or a connection; facts such as limits are handed in.
+//! Pure data and rules on data. Field order, omitted fields, numbers and texts are what clients see
+//! and may not change. Nothing here knows a clock, a store or a connection; facts such as limits
+//! are handed in.
 
 pub mod account;
 pub mod advisory;

@@ -24,7 +24,8 @@ pub fn parse<T: ApiRequest>(body: &[u8], strict: bool) -> Result<T, ApiError> {
     from_json(body, T::GO_TYPE, rules).map_err(ApiError::invalid_json)
 }
 
-/// Reads the body of a call that works without one: anything that does not look like JSON is ignored.
+/// Reads the body of a call that works without one: anything that does not look like JSON is
+/// ignored.
 pub fn parse_optional<T: ApiRequest>(body: &[u8], strict: bool) -> Result<T, ApiError> {
     match body.trim_ascii_start().first() {
         Some(b'{' | b'[') => parse(body, strict),
@@ -288,7 +289,8 @@ impl ConsumerResetRequest {
 }
 
 impl MsgGetRequest {
-    /// Reads the body of a DIRECT.GET: unknown fields do not matter, and `None` means it is malformed.
+    /// Reads the body of a DIRECT.GET: unknown fields do not matter, and `None` means it is
+    /// malformed.
     pub fn parse_direct(body: &[u8]) -> Option<Self> {
         from_json(body, Self::GO_TYPE, Rules::Single).ok()
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::error::ApiError;
 use super::is_zero;
-use super::json::{go_quote, object, wire_enum};
+use super::json::{Decode, DecodeError, Kind, Rules, Value, go_quote, object, wire_enum};
 use super::time::Time;
 
 fn cannot_unmarshal(raw: &str) -> String {
@@ -66,25 +66,20 @@ impl DiscardPolicy {
 }
 
 impl Serialize for DiscardPolicy {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
 }
 
-impl super::json::Decode for DiscardPolicy {
-    fn decode(
-        &mut self,
-        value: &super::json::Value<'_>,
-        _: &str,
-        _: super::json::Rules,
-    ) -> Result<(), super::json::DecodeError> {
+impl Decode for DiscardPolicy {
+    fn decode(&mut self, value: &Value<'_>, _: &str, _: Rules) -> Result<(), DecodeError> {
         // The one enumeration whose words match in any case.
         *self = match value.raw.to_ascii_lowercase().as_slice() {
             br#""old""# => DiscardPolicy::Old,
             br#""new""# => DiscardPolicy::New,
             _ => {
                 let raw = String::from_utf8_lossy(value.raw);
-                return Err(super::json::DecodeError::Text(cannot_unmarshal(&raw)));
+                return Err(DecodeError::Text(cannot_unmarshal(&raw)));
             }
         };
         Ok(())
@@ -112,19 +107,13 @@ impl Compression {
 }
 
 impl Serialize for Compression {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
 }
 
-impl super::json::Decode for Compression {
-    fn decode(
-        &mut self,
-        value: &super::json::Value<'_>,
-        _: &str,
-        _: super::json::Rules,
-    ) -> Result<(), super::json::DecodeError> {
-        use super::json::{DecodeError, Kind};
+impl Decode for Compression {
+    fn decode(&mut self, value: &Value<'_>, _: &str, _: Rules) -> Result<(), DecodeError> {
         let unknown = || DecodeError::Text("unknown compression algorithm".to_owned());
         let word = match &value.kind {
             Kind::Null => return Err(unknown()),

@@ -1,4 +1,5 @@
-//! Times as JetStream writes them: RFC 3339 with up to nine fraction digits, zone kept, Go's zero included.
+//! Times as JetStream writes them: RFC 3339 with up to nine fraction digits, zone kept, Go's zero
+//! included.
 
 use std::fmt;
 
@@ -13,7 +14,8 @@ const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
 
 /// A point in time with the zone it was written in.
 ///
-/// Two times are equal if they name the same moment in the same zone, as in Go's comparison of configurations.
+/// Two times are equal if they name the same moment in the same zone, as in Go's comparison of
+/// configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time {
     /// Seconds since 1970-01-01 UTC.

@@ -1,4 +1,5 @@
-//! What an absent field of a consumer configuration means, and what pedantic mode says to adjustments.
+//! What an absent field of a consumer configuration means, and what pedantic mode says to
+//! adjustments.
 
 use super::{Checked, ConsumerFacts};
 use crate::jetstream::consumer::{AckPolicy, ConsumerConfig, PriorityPolicy};

@@ -1,7 +1,7 @@
 //! Defaults, validation and update rules of consumer configurations.
 //!
-//! [`normalize`] fills in defaults, then runs the checks in the order in which clients see them fail. Facts about
-//! the stream and the limits are handed in.
+//! [`normalize`] fills in defaults, then runs the checks in the order in which clients see them
+//! fail. Facts about the stream and the limits are handed in.
 
 mod defaults;
 mod policy;
@@ -73,7 +73,8 @@ pub fn same(left: &ConsumerConfig, right: &ConsumerConfig) -> bool {
     *left == right
 }
 
-/// The error for the first feature that this server does not have yet. Runs after every other check.
+/// The error for the first feature that this server does not have yet. Runs after every other
+/// check.
 pub fn unsupported(config: &ConsumerConfig) -> Option<ApiError> {
     let prioritises = config.priority_policy != PriorityPolicy::None;
     let features = [

@@ -1,5 +1,5 @@
-//! `cases.txt` holds pairs of lines recorded from the reference: a stream and a configuration, and what became of
-//! it (the normalised configuration, or code, error code and text).
+//! `cases.txt` holds pairs of lines recorded from the reference: a stream and a configuration, and
+//! what became of it (the normalised configuration, or code, error code and text).
 
 use super::*;
 use crate::jetstream::json::to_json;

@@ -1,6 +1,7 @@
 //! The JetStream error table: one constructor per row, with the exact codes and texts.
 //!
-//! Rows whose text is only `{err}` wrap a cause; where the cause is itself a row, it is returned unchanged.
+//! Rows whose text is only `{err}` wrap a cause; where the cause is itself a row, it is returned
+//! unchanged.
 
 mod table;
 

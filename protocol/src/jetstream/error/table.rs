@@ -1,4 +1,5 @@
-//! The rows of the error table. Clients match on the codes, some on the texts: nothing here may change.
+//! The rows of the error table. Clients match on the codes, some on the texts: nothing here may
+//! change.
 
 use std::borrow::Cow;
 use std::fmt::Display;

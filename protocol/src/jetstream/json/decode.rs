@@ -1,7 +1,8 @@
 //! From the tree to a request type, driven by tables of field names.
 //!
-//! [`object!`] declares the table of a struct: JSON name, field, and the Go type that a complaint names.
-//! [`wire_enum!`] declares an enumeration with its words. The first thing wrong ends the decoding.
+//! [`object!`] declares the table of a struct: JSON name, field, and the Go type that a complaint
+//! names. [`wire_enum!`] declares an enumeration with its words. The first thing wrong ends the
+//! decoding.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ pub enum Rules {
     Single,
 }
 
-/// Why a body was not understood. Displays as Go's text, without the `invalid JSON: ` of error 10025.
+/// Why a body was not understood. Displays as Go's text, without the `invalid JSON: ` of error
+/// 10025.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError(String);
 
@@ -106,7 +108,8 @@ impl DecodeError {
 
 /// A place that a JSON value can be put into.
 pub trait Decode {
-    /// Puts `value` here. `go_type` is what a complaint calls this place; `rules` holds for what is inside.
+    /// Puts `value` here. `go_type` is what a complaint calls this place; `rules` holds for what is
+    /// inside.
     fn decode(&mut self, value: &Value<'_>, go_type: &str, rules: Rules)
     -> Result<(), DecodeError>;
 }
@@ -348,8 +351,8 @@ pub(crate) fn go_quote(text: &str) -> String {
     quoted
 }
 
-/// Declares how a struct is decoded: `"json_name" => field: "go type"`, optionally `..inner` for the fields of
-/// an embedded struct.
+/// Declares how a struct is decoded: `"json_name" => field: "go type"`, optionally `..inner` for
+/// the fields of an embedded struct.
 macro_rules! object {
     ($type:ty {
         $($name:literal => $field:ident: $go:literal),* $(,)?
@@ -393,8 +396,8 @@ macro_rules! object {
     };
 }
 
-/// Declares an enumeration with its words; the first variant is the default. The complaint about any other
-/// value is made by the function after `else`, from the raw text of the value.
+/// Declares an enumeration with its words; the first variant is the default. The complaint about
+/// any other value is made by the function after `else`, from the raw text of the value.
 macro_rules! wire_enum {
     (
         $(#[$meta:meta])*

@@ -33,8 +33,8 @@ impl Formatter for GoFormatter {
 
 /// Appends `value` as JSON to `out`.
 ///
-/// The types of this crate cannot fail to serialise (no map with keys that are not strings, no failing
-/// implementation); should a foreign one fail, `out` is left as it was.
+/// The types of this crate cannot fail to serialise (no map with keys that are not strings, no
+/// failing implementation); should a foreign one fail, `out` is left as it was.
 pub fn to_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     let before = out.len();
     let mut serializer = Serializer::with_formatter(&mut *out, GoFormatter);

@@ -1,7 +1,7 @@
 //! From text to an ordered tree, with Go's complaints about text that is not JSON.
 //!
-//! Strings without escapes and all raw spans borrow from the text. Repeated keys are kept: the decoder applies
-//! them in order, so that the last one wins.
+//! Strings without escapes and all raw spans borrow from the text. Repeated keys are kept: the
+//! decoder applies them in order, so that the last one wins.
 
 use std::borrow::Cow;
 

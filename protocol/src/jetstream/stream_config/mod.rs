@@ -1,7 +1,8 @@
 //! Defaults, validation and update rules of stream configurations.
 //!
-//! [`normalize`] fills in defaults and runs the checks in the order in which clients see them fail; the order is
-//! the order of the calls in that function. Facts about the server and the other streams are handed in.
+//! [`normalize`] fills in defaults and runs the checks in the order in which clients see them fail;
+//! the order is the order of the calls in that function. Facts about the server and the other
+//! streams are handed in.
 
 pub(crate) mod metadata;
 mod origins;
@@ -330,8 +331,8 @@ fn check_placement(config: &mut StreamConfig) -> Checked {
     Ok(())
 }
 
-/// The error for the first feature that this server does not have yet. Runs after every other check, so that a
-/// wrong configuration is always refused for what is wrong with it.
+/// The error for the first feature that this server does not have yet. Runs after every other
+/// check, so that a wrong configuration is always refused for what is wrong with it.
 pub fn unsupported(config: &StreamConfig) -> Option<ApiError> {
     let features = [
         ("mirror", config.mirror.is_some()),

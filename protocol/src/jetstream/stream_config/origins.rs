@@ -238,7 +238,8 @@ fn local_origins(config: &StreamConfig) -> impl Iterator<Item = &str> {
         .map(|origin| origin.name.as_str())
 }
 
-/// Checks the filters of mirror and sources. Runs when a new stream is built, after everything else.
+/// Checks the filters of mirror and sources. Runs when a new stream is built, after everything
+/// else.
 pub fn check_filters(config: &StreamConfig) -> Checked {
     let is_wrong = |filter: &str| !filter.is_empty() && !is_valid(filter.as_bytes());
     if let Some(StreamSource {

@@ -73,7 +73,8 @@ pub fn overlaps_any(config: &StreamConfig, filter: &str) -> bool {
         .any(|subject| collide(subject, filter))
 }
 
-/// Refuses subjects that another stream of the account owns. `others` may contain the stream itself.
+/// Refuses subjects that another stream of the account owns. `others` may contain the stream
+/// itself.
 pub fn check_ownership<'a>(
     config: &StreamConfig,
     others: impl IntoIterator<Item = &'a StreamConfig>,

@@ -1,5 +1,6 @@
-//! `cases.txt` holds pairs of lines recorded from the reference: a configuration named T, and what became of it
-//! (the normalised configuration, or code, error code and text). `O` is the one other stream.
+//! `cases.txt` holds pairs of lines recorded from the reference: a configuration named T, and what
+//! became of it (the normalised configuration, or code, error code and text). `O` is the one other
+//! stream.
 
 use super::*;
 use crate::jetstream::json::to_json;

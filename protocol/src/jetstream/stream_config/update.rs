@@ -5,7 +5,8 @@ use crate::jetstream::consumer::ConsumerConfig;
 use crate::jetstream::error::ApiError;
 use crate::jetstream::stream::{DiscardPolicy, RetentionPolicy, StreamConfig};
 
-/// Judges a normalised configuration against the one it replaces, and adjusts it where sealing demands so.
+/// Judges a normalised configuration against the one it replaces, and adjusts it where sealing
+/// demands so.
 pub fn check_update(
     current: &StreamConfig,
     mut next: StreamConfig,
