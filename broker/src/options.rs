@@ -76,6 +76,14 @@ pub enum Auth {
     Token(String),
 }
 
+impl Auth {
+    /// Whether the secret stands in the options in plain text, not as a bcrypt hash.
+    pub fn is_plaintext(&self) -> bool {
+        let (Self::User { password: secret, .. } | Self::Token(secret)) = self;
+        !secret.starts_with("$2")
+    }
+}
+
 impl std::fmt::Debug for Auth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -88,7 +96,7 @@ impl std::fmt::Debug for Auth {
 /// Settings of the `jetstream` block.
 #[derive(Clone, Debug)]
 pub struct JetStreamOptions {
-    /// The directory that holds the data: `<store_dir>/jetstream`.
+    /// Where data goes, see [`JetStreamOptions::data_dir`].
     pub store_dir: PathBuf,
     /// Most bytes of memory streams; `None` = 75 % of the machine's memory.
     pub max_memory: Option<u64>,
@@ -100,6 +108,30 @@ pub struct JetStreamOptions {
     pub domain: Option<String>,
     /// Whether unknown fields of API requests are errors.
     pub strict: bool,
+}
+
+impl JetStreamOptions {
+    /// The directory that holds the data: `<store_dir>/jetstream`, unless `store_dir` ends like that already.
+    pub fn data_dir(&self) -> PathBuf {
+        if self.store_dir.ends_with("jetstream") {
+            self.store_dir.clone()
+        } else {
+            self.store_dir.join("jetstream")
+        }
+    }
+}
+
+impl Default for JetStreamOptions {
+    fn default() -> Self {
+        Self {
+            store_dir: std::env::temp_dir().join("nats"),
+            max_memory: None,
+            max_file: None,
+            sync: SyncPolicy::Always,
+            domain: None,
+            strict: true,
+        }
+    }
 }
 
 /// When file storage counts as stored.

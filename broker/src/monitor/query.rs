@@ -1,0 +1,207 @@
+//! Query parameters of the monitoring endpoints. Bad values are answered with Go's texts.
+
+/// Parameters of a request, decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+/// Which connections `/connz` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Those that are connected.
+    #[default]
+    Open,
+    /// Those that are gone.
+    Closed,
+    /// Both.
+    All,
+}
+
+/// How `/connz` shows subscriptions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Subs {
+    /// Not at all.
+    #[default]
+    None,
+    /// Their subjects.
+    Subjects,
+    /// All about them.
+    Detail,
+}
+
+/// What is asked of `/connz`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnzQuery {
+    /// First entry to show.
+    pub(crate) offset: usize,
+    /// Most entries to show.
+    pub(crate) limit: usize,
+    /// Only this connection.
+    pub(crate) cid: Option<u64>,
+    /// Open, closed or both.
+    pub(crate) state: State,
+    /// Subscriptions.
+    pub(crate) subs: Subs,
+    /// Users and accounts too.
+    pub(crate) auth: bool,
+    /// The key to sort by.
+    pub(crate) sort: String,
+}
+
+/// What is asked of `/jsz`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JszQuery {
+    /// Accounts.
+    pub(crate) accounts: bool,
+    /// Only this account, with its details.
+    pub(crate) account: Option<String>,
+    /// Streams of the accounts.
+    pub(crate) streams: bool,
+    /// Consumers of the streams.
+    pub(crate) consumers: bool,
+    /// Configurations of what is shown.
+    pub(crate) config: bool,
+}
+
+/// Sort keys of `/connz`.
+const SORT_KEYS: &[&str] = &[
+    "cid", "start", "subs", "pending", "msgs_to", "msgs_from", "bytes_to", "bytes_from", "last", "idle",
+    "uptime", "stop", "reason", "rtt",
+];
+
+impl Query {
+    /// Splits and decodes the part behind the question mark.
+    pub(crate) fn parse(text: &str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key), decode(value))
+        });
+        Self(pairs.collect())
+    }
+
+    fn get(&self, key: &str) -> &str {
+        self.0.iter().find(|(k, _)| k == key).map_or("", |(_, value)| value)
+    }
+
+    /// A boolean parameter; absent is false.
+    pub(crate) fn flag(&self, key: &str) -> Result<bool, String> {
+        match self.get(key) {
+            "" | "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+            other => Err(format!(
+                "Error decoding boolean for '{key}': strconv.ParseBool: parsing {other:?}: invalid syntax"
+            )),
+        }
+    }
+
+    fn number(&self, key: &str, default: usize) -> Result<usize, String> {
+        match self.get(key) {
+            "" => Ok(default),
+            text => text.parse().map_err(|_| {
+                format!("Error decoding int for '{key}': strconv.Atoi: parsing {text:?}: invalid syntax")
+            }),
+        }
+    }
+
+    /// The parameters of `/connz`.
+    pub(crate) fn connz(&self) -> Result<ConnzQuery, String> {
+        let cid = match self.get("cid") {
+            "" => None,
+            text => Some(text.parse().map_err(|_| {
+                format!("Error decoding uint64 for 'cid': strconv.ParseUint: parsing {text:?}: invalid syntax")
+            })?),
+        };
+        let state = match self.get("state").to_ascii_lowercase().as_str() {
+            "" | "open" => State::Open,
+            "closed" => State::Closed,
+            "any" | "all" => State::All,
+            other => return Err(format!("Error decoding state for {other}")),
+        };
+        let subs = match self.get("subs").to_ascii_lowercase().as_str() {
+            "detail" => Subs::Detail,
+            _ if self.flag("subs")? => Subs::Subjects,
+            _ => Subs::None,
+        };
+        let sort = match self.get("sort") {
+            "" => "cid",
+            key if SORT_KEYS.contains(&key) => key,
+            other => return Err(format!("invalid sorting option: {other}")),
+        };
+        if matches!(sort, "stop" | "reason") && state != State::Closed {
+            return Err(format!("sort by {sort} only valid on closed connections"));
+        }
+        Ok(ConnzQuery {
+            offset: self.number("offset", 0)?,
+            limit: self.number("limit", 1024)?,
+            cid,
+            state,
+            subs,
+            auth: self.flag("auth")?,
+            sort: sort.to_owned(),
+        })
+    }
+
+    /// The parameters of `/jsz`.
+    pub(crate) fn jsz(&self) -> Result<JszQuery, String> {
+        let consumers = self.flag("consumers")?;
+        let streams = self.flag("streams")? || consumers;
+        let account = Some(self.get("acc").to_owned()).filter(|name| !name.is_empty());
+        Ok(JszQuery {
+            accounts: self.flag("accounts")? || streams,
+            account,
+            streams,
+            consumers,
+            config: self.flag("config")?,
+        })
+    }
+}
+
+/// Percent decoding; a broken escape stays as it is.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        match first {
+            b'+' => bytes.push(b' '),
+            b'%' => match tail.get(..2).and_then(hex_byte) {
+                Some(byte) => {
+                    bytes.push(byte);
+                    rest = tail.get(2..).unwrap_or_default();
+                }
+                None => bytes.push(b'%'),
+            },
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded() {
+        let query = Query::parse("acc=%24G&streams=1&offset=3");
+        let jsz = query.jsz().unwrap();
+        assert_eq!(jsz.account.as_deref(), Some("$G"));
+        assert!(jsz.streams && jsz.accounts && !jsz.consumers);
+        assert_eq!(query.connz().unwrap().offset, 3);
+    }
+
+    #[test]
+    fn bad_values_have_gos_texts() {
+        let error = Query::parse("auth=zz").connz().unwrap_err();
+        let expected = "Error decoding boolean for 'auth': strconv.ParseBool: parsing \"zz\": invalid syntax";
+        assert_eq!(error, expected);
+        assert_eq!(
+            Query::parse("sort=stop").connz().unwrap_err(),
+            "sort by stop only valid on closed connections"
+        );
+        assert_eq!(Query::parse("state=zz").connz().unwrap_err(), "Error decoding state for zz");
+    }
+}

@@ -1,0 +1,70 @@
+//! The disk thread: writes and syncs what the JetStream thread sealed, and tells it how far the journal is durable.
+//!
+//! There is no timer on the way of an acknowledgement. While one sync runs the next batch gathers, so an idle
+//! broker syncs at once and a busy one batches by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jetwake_storage::{JournalWriter, StoreError};
+
+use super::inbox::{Inbox, Mail};
+use crate::clock::Clock;
+use crate::options::SyncPolicy;
+
+/// Runs until the store is stopped or fails.
+pub(super) fn run(mut writer: JournalWriter, policy: SyncPolicy, inbox: &Inbox) {
+    let ended = match policy {
+        SyncPolicy::Always => always(&mut writer, inbox),
+        SyncPolicy::Lazy(every) => lazy(&mut writer, every, inbox),
+    };
+    if let Err(error) = ended {
+        inbox.post(Mail::StoreFailed(error.to_string()));
+    }
+}
+
+/// Everything is synced before it is reported.
+fn always(writer: &mut JournalWriter, inbox: &Inbox) -> Result<(), StoreError> {
+    while writer.wait() {
+        writer.write()?;
+        inbox.post(Mail::Durable(writer.sync()?));
+        if !writer.pending() {
+            writer.idle()?;
+        }
+    }
+    Ok(())
+}
+
+/// Everything is reported when written, and synced now and then.
+fn lazy(writer: &mut JournalWriter, every: Duration, inbox: &Inbox) -> Result<(), StoreError> {
+    let clock = Clock::system();
+    let every = i64::try_from(every.as_nanos()).unwrap_or(i64::MAX);
+    let mut dirty_until = None;
+    loop {
+        let waited = match dirty_until {
+            None => Some(writer.wait()).filter(|waits| *waits),
+            Some(deadline) => writer.wait_for(clock.until(deadline).unwrap_or_default()),
+        };
+        let Some(waits) = waited else { break };
+        if waits && let Some(written) = writer.write()? {
+            inbox.post(Mail::Durable(written.end));
+            dirty_until.get_or_insert(clock.now().saturating_add(every));
+        }
+        if dirty_until.is_some_and(|deadline| deadline <= clock.now()) {
+            writer.sync()?;
+            dirty_until = None;
+        }
+    }
+    writer.sync().map(|_| ())
+}
+
+/// Starts the thread.
+pub(super) fn spawn(
+    writer: JournalWriter,
+    policy: SyncPolicy,
+    inbox: Arc<Inbox>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("jetwake-disk".to_owned())
+        .spawn(move || run(writer, policy, &inbox))
+}

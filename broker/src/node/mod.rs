@@ -1,0 +1,222 @@
+//! A server as a whole: the client side, the JetStream thread, the disk thread and monitoring, put together,
+//! started in order and stopped in order.
+//!
+//! A shell module: threads are started here.
+
+// Threads and tasks of a server are started here and nowhere else.
+#![allow(clippy::disallowed_methods)]
+
+mod banner;
+mod builder;
+mod disk;
+mod inbox;
+mod limits;
+mod outbox;
+mod random;
+mod report;
+mod shard;
+mod store_dir;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jetwake_storage::{RealDisk, StoreError};
+
+use crate::clock::Clock;
+use crate::jetstream::Settings;
+use crate::log::Logger;
+use crate::monitor::Monitor;
+use crate::options::{JetStreamOptions, Options, join_host_port, reachable};
+use crate::server::{self, Bound, Running};
+
+pub use builder::Builder;
+
+use inbox::Inbox;
+use limits::Limits;
+use report::Reporter;
+use shard::Shard;
+use store_dir::TemporaryDir;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The options contradict each other.
+    #[error("{0}")]
+    Options(String),
+    /// The client port.
+    #[error("{0}")]
+    Listen(#[from] server::StartError),
+    /// The monitoring port.
+    #[error("can't start monitoring: {0}")]
+    Monitor(io::Error),
+    /// The store directory.
+    #[error("Can't start JetStream: {0}")]
+    Store(StoreError),
+    /// The log file.
+    #[error("error opening log file: {0}")]
+    Log(io::Error),
+    /// The temporary store directory.
+    #[error("can't make a temporary store directory: {0}")]
+    TemporaryDir(io::Error),
+    /// A thread.
+    #[error("can't start a thread: {0}")]
+    Thread(io::Error),
+    /// The JetStream thread ended before it was ready.
+    #[error("the JetStream thread died at its start")]
+    Died,
+}
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    // In the order of their end: the JetStream thread answers waiting requests while clients are still there.
+    shard: Option<Shard>,
+    monitor: Option<Monitor>,
+    running: Arc<Running>,
+    data_dir: Option<PathBuf>,
+    clock: Clock,
+    _temporary: Option<TemporaryDir>,
+}
+
+/// What an embedded server has beyond its options.
+#[derive(Debug, Default)]
+struct Extras {
+    clock: Clock,
+    temporary: Option<TemporaryDir>,
+    config_file: Option<String>,
+}
+
+impl Server {
+    /// A server to embed, see [`Builder`].
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts the server of a process; `config_file` is its configuration file as the log names it.
+    pub(crate) async fn start_announced(
+        options: Options,
+        logger: Logger,
+        config_file: Option<String>,
+    ) -> Result<Self, StartError> {
+        let extras = Extras { config_file, ..Extras::default() };
+        Self::start(options, logger, extras).await
+    }
+
+    async fn start(options: Options, logger: Logger, extras: Extras) -> Result<Self, StartError> {
+        check(&options)?;
+        let Extras { clock, temporary, config_file } = extras;
+        let inbox = options.jetstream.is_some().then(|| Arc::new(Inbox::default()));
+        let bound = Bound::bind(
+            options.clone(),
+            logger.clone(),
+            inbox.clone().map(|inbox| inbox as Arc<dyn server::JetStreamInbox>),
+        )
+        .await?;
+        let router = bound.router();
+        let identity = &router.shared().identity;
+        banner::identity(&logger, &identity.name, &identity.id, &options);
+        if let Some(file) = config_file {
+            logger.info(format_args!("Using configuration file: {file}"));
+        }
+        let limits = options.jetstream.as_ref().map(Limits::of);
+        let reporter = Arc::new(Reporter::new(Arc::clone(router.shared()), inbox.clone(), limits));
+        let monitor = match &options.monitor {
+            Some(monitor) => {
+                let running = Monitor::start(monitor, Arc::clone(&reporter) as _);
+                let running = running.await.map_err(StartError::Monitor)?;
+                let address = join_host_port(&monitor.host, running.addr().port());
+                logger.info(format_args!("Starting http monitor on {address}"));
+                reporter.monitor_at(running.addr());
+                Some(running)
+            }
+            None => None,
+        };
+        let mut shard = None;
+        if let (Some(jetstream), Some(inbox), Some(limits)) = (&options.jetstream, inbox, limits) {
+            banner::jetstream(&logger, jetstream, &limits);
+            let began = clock.now();
+            let parts = shard::Parts {
+                settings: settings(&options, jetstream, &identity.name, limits),
+                router,
+                inbox,
+                clock: clock.clone(),
+                options: jetstream.clone(),
+                disk: Arc::new(RealDisk::new()),
+            };
+            shard = Some(Shard::start(parts).await?);
+            let took = std::time::Duration::from_nanos(clock.now().abs_diff(began));
+            logger.info(format_args!("Took {took:?} to start JetStream"));
+        }
+        let running = Arc::new(bound.serve());
+        logger.info(format_args!("Server is ready"));
+        let data_dir = options.jetstream.as_ref().map(JetStreamOptions::data_dir);
+        Ok(Self { shard, monitor, running, data_dir, clock, _temporary: temporary })
+    }
+
+    /// Where clients connect.
+    pub fn client_addr(&self) -> SocketAddr {
+        self.running.client_addr()
+    }
+
+    /// The URL to give to a client.
+    pub fn client_url(&self) -> String {
+        let addr = self.client_addr();
+        format!("nats://{}", SocketAddr::new(reachable(addr.ip()), addr.port()))
+    }
+
+    /// Where monitoring listens, if it is on.
+    pub fn monitor_addr(&self) -> Option<SocketAddr> {
+        self.monitor.as_ref().map(Monitor::addr)
+    }
+
+    /// The directory that holds JetStream's data, if it is on.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
+    /// The clock that JetStream runs on.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Tells clients to leave and closes them one by one; completes when all are gone.
+    pub async fn lame_duck(&self) {
+        self.running.lame_duck().await;
+    }
+
+    /// Stops the server and completes when every task and thread has ended.
+    pub async fn shutdown(mut self) {
+        if let Some(shard) = self.shard.take() {
+            // Joining a thread blocks; the runtime's own threads must not.
+            let stopped = tokio::task::spawn_blocking(move || drop(shard)).await;
+            debug_assert!(stopped.is_ok(), "stopping does not panic");
+        }
+        self.running.shutdown().await;
+    }
+}
+
+/// Checks that concern several options.
+fn check(options: &Options) -> Result<(), StartError> {
+    let (payload, pending) = (options.max_payload, options.max_pending);
+    if payload > pending {
+        let text = format!("max_payload ({payload}) cannot be higher than max_pending ({pending})");
+        return Err(StartError::Options(text));
+    }
+    Ok(())
+}
+
+fn settings(options: &Options, jetstream: &JetStreamOptions, name: &str, limits: Limits) -> Settings {
+    Settings {
+        server_name: name.to_owned(),
+        domain: jetstream.domain.clone(),
+        strict: jetstream.strict,
+        max_memory: limits.max_memory,
+        max_file: limits.max_file,
+        max_pending: options.max_pending as u64,
+        max_payload: options.max_payload as u64,
+        ..Settings::default()
+    }
+}

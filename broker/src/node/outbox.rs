@@ -1,0 +1,125 @@
+//! The JetStream core's way out: routes what it sends, keeps its listeners in the routing tables, runs its jobs.
+
+use std::sync::Arc;
+
+use jetwake_storage::{Disk, Job};
+use serde_json::json;
+
+use super::inbox::{Inbox, Mail};
+use super::random::Random;
+use crate::jetstream::io::{AccountId, Level, Outbox, Outgoing, Tag};
+use crate::log::Logger;
+use crate::server::{Deliverer, RouterHandle};
+
+/// See the module. Belongs to the JetStream thread.
+#[derive(Debug)]
+pub(super) struct ShardOutbox {
+    router: RouterHandle,
+    deliverer: Deliverer,
+    inbox: Arc<Inbox>,
+    disk: Arc<dyn Disk>,
+    /// Background jobs run on its blocking threads.
+    runtime: tokio::runtime::Handle,
+    random: Random,
+    logger: Logger,
+}
+
+impl ShardOutbox {
+    pub(super) fn new(
+        router: RouterHandle,
+        inbox: Arc<Inbox>,
+        disk: Arc<dyn Disk>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        let logger = router.shared().logger.clone();
+        let deliverer = router.deliverer();
+        Self { router, deliverer, inbox, disk, runtime, random: Random::new(), logger }
+    }
+
+    /// Sends everything that was gathered.
+    pub(super) fn flush(&mut self) {
+        self.deliverer.flush();
+    }
+
+    /// How a watch stands, `None` if it has ended.
+    pub(super) fn watched(&self, account: AccountId, tag: Tag) -> Option<bool> {
+        self.router.watched(account, tag)
+    }
+}
+
+impl Outbox for ShardOutbox {
+    fn publish(&mut self, message: Outgoing<'_>) -> bool {
+        let Outgoing { account, route, subject, reply, headers, payload } = message;
+        self.deliverer.publish(account, route, (subject, reply), (headers, payload))
+    }
+
+    fn has_interest(&mut self, account: AccountId, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        self.router.has_interest(account, subject, queue)
+    }
+
+    fn has_any_interest(&mut self, account: AccountId, subject: &[u8]) -> bool {
+        self.router.has_any_interest(account, subject)
+    }
+
+    fn listen(&mut self, account: AccountId, pattern: &[u8], tag: Tag) {
+        self.router.listen(account, pattern, tag);
+    }
+
+    fn unlisten(&mut self, account: AccountId, pattern: &[u8], tag: Tag) {
+        self.router.unlisten(account, pattern, tag);
+    }
+
+    fn watch(&mut self, account: AccountId, subject: &[u8], queue: Option<&[u8]>, tag: Tag) {
+        if self.router.watch(account, subject, queue, tag) {
+            self.inbox.post(Mail::Watch { account, tag });
+        }
+    }
+
+    fn unwatch(&mut self, account: AccountId, tag: Tag) {
+        self.router.unwatch(account, tag);
+    }
+
+    fn run(&mut self, job: Job) {
+        let (disk, inbox) = (Arc::clone(&self.disk), Arc::clone(&self.inbox));
+        self.runtime.spawn_blocking(move || inbox.post(Mail::Job(job.run(&*disk))));
+    }
+
+    fn client_info(&mut self, client: u64) -> Option<String> {
+        let shared = self.router.shared();
+        let connection = shared.connection(client)?;
+        let details = connection.client();
+        let mut info = json!({
+            "start": super::report::rfc3339(connection.started),
+            "host": connection.peer.ip().to_string(),
+            "id": client,
+            "acc": "$G",
+            "lang": details.lang,
+            "ver": details.version,
+            "rtt": connection.rtt(),
+            "server": shared.identity.name,
+            "kind": "Client",
+            "client_type": "nats",
+        });
+        if let Some(fields) = info.as_object_mut() {
+            for (key, value) in [("name", &details.name), ("user", &details.user)] {
+                if !value.is_empty() {
+                    fields.insert(key.to_owned(), json!(value));
+                }
+            }
+        }
+        Some(info.to_string())
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random.next()
+    }
+
+    fn log(&mut self, level: Level, text: &str) {
+        match level {
+            Level::Debug => self.logger.debug(format_args!("{text}")),
+            Level::Info => self.logger.info(format_args!("{text}")),
+            Level::Warn => self.logger.warn(format_args!("{text}")),
+            Level::Error => self.logger.error(format_args!("{text}")),
+        }
+    }
+}

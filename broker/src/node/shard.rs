@@ -1,0 +1,145 @@
+//! The JetStream thread: takes the mailbox, runs the core over it, sends what the core has to say.
+//!
+//! One pass: take all mail; every message, durability report and watch becomes an event; then `BatchEnd` (the core
+//! hands its journal batch to the disk thread and delivers); then one flush per touched connection.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use jetwake_storage::{Disk, Opened, Store};
+use tokio::sync::oneshot;
+
+use super::inbox::{Inbox, Mail};
+use super::outbox::ShardOutbox;
+use super::{StartError, disk};
+use crate::clock::Clock;
+use crate::jetstream::io::Event;
+use crate::jetstream::{JetStream, Settings};
+use crate::options::{JetStreamOptions, SyncPolicy};
+use crate::server::RouterHandle;
+
+/// What the thread is made of.
+pub(super) struct Parts {
+    pub(super) router: RouterHandle,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) clock: Clock,
+    pub(super) settings: Settings,
+    pub(super) options: JetStreamOptions,
+    pub(super) disk: Arc<dyn Disk>,
+}
+
+/// The running thread. Dropping it stops and joins it.
+#[derive(Debug)]
+pub(super) struct Shard {
+    inbox: Arc<Inbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Shard {
+    /// Opens the store on the new thread and completes when the first request would be answered.
+    pub(super) async fn start(parts: Parts) -> Result<Self, StartError> {
+        let inbox = Arc::clone(&parts.inbox);
+        let runtime = tokio::runtime::Handle::current();
+        let (ready, started) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("jetwake-shard".to_owned())
+            .spawn(move || run(parts, runtime, ready))
+            .map_err(StartError::Thread)?;
+        let shard = Self { inbox, thread: Some(thread) };
+        match started.await {
+            Ok(Ok(())) => Ok(shard),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StartError::Died),
+        }
+    }
+
+    /// Ends the thread: waiting pull requests are answered, what was accepted becomes durable.
+    pub(super) fn stop(&mut self) {
+        self.inbox.post(Mail::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was printed where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The thread.
+fn run(parts: Parts, runtime: tokio::runtime::Handle, ready: oneshot::Sender<Result<(), StartError>>) {
+    let Parts { router, inbox, clock, settings, options, disk } = parts;
+    let seed = super::random::number();
+    let opened = Store::open(Arc::clone(&disk), &options.data_dir(), jetwake_storage::Options::new(seed));
+    let (mut opened, writer) = match opened {
+        Ok(opened) => opened.split(),
+        Err(error) => {
+            let _ = ready.send(Err(StartError::Store(error)));
+            return;
+        }
+    };
+    let disk_thread = match disk::spawn(writer, options.sync, Arc::clone(&inbox)) {
+        Ok(thread) => thread,
+        Err(error) => {
+            opened.store.stop();
+            let _ = ready.send(Err(StartError::Thread(error)));
+            return;
+        }
+    };
+    let mut out = ShardOutbox::new(router, Arc::clone(&inbox), disk, runtime);
+    let jetstream = JetStream::new(settings, opened, clock.now(), &mut out);
+    out.flush();
+    let wake = Arc::clone(&inbox);
+    clock.on_move(move || wake.wake());
+    // If nobody waits for the start any more, the mailbox holds a stop already.
+    let _ = ready.send(Ok(()));
+    serve(jetstream, &mut out, &inbox, &clock);
+    inbox.close();
+    // It ends once everything handed over is written.
+    let _ = disk_thread.join();
+}
+
+/// Passes over the mailbox until the end.
+fn serve(mut jetstream: JetStream, out: &mut ShardOutbox, inbox: &Inbox, clock: &Clock) {
+    let mut mail = Vec::new();
+    let mut stopping = false;
+    while !(stopping && jetstream.is_settled()) {
+        let timeout = jetstream.deadline().map(|deadline| clock.until(deadline));
+        inbox.take(&mut mail, timeout.flatten());
+        let now = clock.now();
+        for letter in mail.drain(..) {
+            stopping |= matches!(letter, Mail::Stop);
+            read(letter, now, &mut jetstream, out);
+        }
+        if jetstream.deadline().is_some_and(|deadline| deadline <= now) {
+            jetstream.handle(now, Event::Tick, out);
+        }
+        jetstream.handle(now, Event::BatchEnd, out);
+        out.flush();
+    }
+    jetstream.stop();
+}
+
+/// One letter to the core.
+fn read(letter: Mail, now: i64, jetstream: &mut JetStream, out: &mut ShardOutbox) {
+    match letter {
+        Mail::Batch(batch) => {
+            for message in batch.iter() {
+                jetstream.handle(now, Event::Message(message), out);
+            }
+        }
+        Mail::Durable(lsn) => jetstream.handle(now, Event::Durable(lsn), out),
+        Mail::Watch { account, tag } => {
+            if let Some(present) = out.watched(account, tag) {
+                jetstream.handle(now, Event::Interest { tag, present }, out);
+            }
+        }
+        Mail::Job(done) => jetstream.handle(now, Event::Job(done), out),
+        Mail::StoreFailed(reason) => jetstream.handle(now, Event::StoreFailed(&reason), out),
+        Mail::Look(look) => look(jetstream),
+        Mail::Stop => jetstream.handle(now, Event::Shutdown, out),
+    }
+}

@@ -1,0 +1,67 @@
+//! The pid file and the ports file.
+//!
+//! A shell module: it writes and removes those two files.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::options::reachable;
+use crate::node::Server;
+
+/// Writes the process id: digits and nothing else, harnesses parse the whole file as a number. The file stays
+/// behind at the end, as nats-server's does.
+pub(super) fn write_pid(path: &Path) -> io::Result<()> {
+    std::fs::write(path, std::process::id().to_string())
+}
+
+/// `<dir>/<program>_<pid>.ports`: where the listeners really are. Removed when dropped.
+#[derive(Debug)]
+pub(super) struct PortsFile {
+    path: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Ports {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nats: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    monitoring: Vec<String>,
+}
+
+impl PortsFile {
+    pub(super) fn write(dir: &Path, server: &Server) -> io::Result<Self> {
+        let ports = Ports {
+            nats: urls("nats", Some(server.client_addr())),
+            monitoring: urls("http", server.monitor_addr()),
+        };
+        let json = serde_json::to_string(&ports)?;
+        let path = dir.join(format!("{}_{}.ports", program(), std::process::id()));
+        // Harnesses poll for the file: it must never be seen half written.
+        let temporary = path.with_extension("ports.tmp");
+        std::fs::write(&temporary, json)?;
+        std::fs::rename(&temporary, &path)?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for PortsFile {
+    fn drop(&mut self) {
+        // Gone already is as good as removed.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn urls(scheme: &str, addr: Option<SocketAddr>) -> Vec<String> {
+    let Some(addr) = addr else { return Vec::new() };
+    vec![format!("{scheme}://{}", SocketAddr::new(reachable(addr.ip()), addr.port()))]
+}
+
+/// The name the program was called by: harnesses look for it in the ports file's name.
+fn program() -> String {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&called).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if name.is_empty() { "jetwake".to_owned() } else { name }
+}
