@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use crate::jetstream::io::Timestamp;
+/// Nanoseconds since 1970-01-01 UTC.
+pub type Timestamp = i64;
 
 /// A clock; clones show the same time.
 #[derive(Clone)]
@@ -22,7 +23,10 @@ pub struct Clock {
 #[derive(Clone)]
 enum Source {
     /// The machine's time at the start plus what its monotonic clock has counted since: never goes back.
-    System { start: Timestamp, since: Instant },
+    System {
+        start: Timestamp,
+        since: Instant,
+    },
     Manual(Arc<Manual>),
 }
 
@@ -47,14 +51,26 @@ impl Default for Clock {
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { source: Source::System { start: nanos(start), since: Instant::now() } }
+        let start = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            source: Source::System {
+                start: nanos(start),
+                since: Instant::now(),
+            },
+        }
     }
 
     /// A clock that stands still at the machine's present time until [`Clock::advance`] moves it.
     pub fn manual() -> Self {
         let now = Mutex::new(Self::system().now());
-        Self { source: Source::Manual(Arc::new(Manual { now, moved: Mutex::default() })) }
+        Self {
+            source: Source::Manual(Arc::new(Manual {
+                now,
+                moved: Mutex::default(),
+            })),
+        }
     }
 
     /// Nanoseconds since 1970-01-01 UTC. Never goes back.

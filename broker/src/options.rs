@@ -54,6 +54,8 @@ pub struct Options {
     pub monitor: Option<MonitorOptions>,
     /// Free text shown by monitoring.
     pub server_tags: Vec<String>,
+    /// Digest of the configuration file, `sha256:...`; empty without one.
+    pub config_digest: String,
     /// What goes to the log.
     pub log: LogOptions,
     /// File that receives the process id.
@@ -79,7 +81,10 @@ pub enum Auth {
 impl Auth {
     /// Whether the secret stands in the options in plain text, not as a bcrypt hash.
     pub fn is_plaintext(&self) -> bool {
-        let (Self::User { password: secret, .. } | Self::Token(secret)) = self;
+        let (Self::User {
+            password: secret, ..
+        }
+        | Self::Token(secret)) = self;
         !secret.starts_with("$2")
     }
 }
@@ -214,6 +219,7 @@ impl Default for Options {
             jetstream: None,
             monitor: None,
             server_tags: Vec::new(),
+            config_digest: String::new(),
             log: LogOptions::default(),
             pid_file: None,
             ports_file_dir: None,

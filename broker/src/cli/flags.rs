@@ -8,7 +8,7 @@ use std::fmt;
 
 /// What a flag stands for. Aliases share one variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flag {
+pub(super) enum Flag {
     Port,
     Host,
     ServerName,
@@ -47,7 +47,7 @@ enum Takes {
 
 /// One flag as given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub(super) struct Given {
     /// Its meaning.
     pub flag: Flag,
     /// Its name as typed, without dashes.
@@ -58,7 +58,7 @@ pub struct Given {
 
 /// Why the command line could not be understood. The texts are Go's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FlagError {
+pub(super) enum FlagError {
     /// No such flag.
     Unknown(String),
     /// The value is missing.
@@ -77,7 +77,10 @@ impl fmt::Display for FlagError {
             Self::Unknown(name) => write!(f, "flag provided but not defined: -{name}"),
             Self::NeedsArgument(name) => write!(f, "flag needs an argument: -{name}"),
             Self::NotBool { name, value } => {
-                write!(f, "invalid boolean value {value:?} for -{name}: parse error")
+                write!(
+                    f,
+                    "invalid boolean value {value:?} for -{name}: parse error"
+                )
             }
             Self::NotBuilt(name) => write!(f, "-{name} is not supported yet by this server"),
             Self::Command(word) => write!(f, "unrecognized command: {word:?}"),
@@ -132,14 +135,18 @@ const FLAGS: &[(&[&str], Flag, Takes)] = &[
         Flag::NotBuilt,
         Takes::Text,
     ),
-    (&["s", "syslog", "tls", "tlsverify", "no_advertise"], Flag::NotBuilt, Takes::Nothing),
+    (
+        &["s", "syslog", "tls", "tlsverify", "no_advertise"],
+        Flag::NotBuilt,
+        Takes::Nothing,
+    ),
 ];
 
 /// Parses the arguments behind the program's name.
 ///
 /// # Errors
 /// At the first argument that cannot be understood.
-pub fn parse(args: &[String]) -> Result<Vec<Given>, FlagError> {
+pub(super) fn parse(args: &[String]) -> Result<Vec<Given>, FlagError> {
     let mut given = Vec::new();
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
@@ -154,14 +161,19 @@ pub fn parse(args: &[String]) -> Result<Vec<Given>, FlagError> {
         let value = match (takes, inline) {
             (Takes::Nothing, value) => bool_value(name, value)?,
             (Takes::Text, Some(value)) => value,
-            (Takes::Text, None) => {
-                rest.next().cloned().ok_or_else(|| FlagError::NeedsArgument(name.to_owned()))?
-            }
+            (Takes::Text, None) => rest
+                .next()
+                .cloned()
+                .ok_or_else(|| FlagError::NeedsArgument(name.to_owned()))?,
         };
         if flag == Flag::NotBuilt && value != "false" {
             return Err(FlagError::NotBuilt(name.to_owned()));
         }
-        given.push(Given { flag, name: name.to_owned(), value });
+        given.push(Given {
+            flag,
+            name: name.to_owned(),
+            value,
+        });
     }
     Ok(given)
 }
@@ -173,7 +185,11 @@ fn command(word: &str, mut given: Vec<Given>) -> Result<Vec<Given>, FlagError> {
         "version" => Flag::Version,
         _ => return Err(FlagError::Command(word.to_owned())),
     };
-    given.push(Given { flag, name: word.to_owned(), value: "true".to_owned() });
+    given.push(Given {
+        flag,
+        name: word.to_owned(),
+        value: "true".to_owned(),
+    });
     Ok(given)
 }
 
@@ -188,11 +204,16 @@ fn find(name: &str) -> Option<(Flag, Takes)> {
 }
 
 fn bool_value(name: &str, value: Option<String>) -> Result<String, FlagError> {
-    let Some(value) = value else { return Ok("true".to_owned()) };
+    let Some(value) = value else {
+        return Ok("true".to_owned());
+    };
     match value.as_str() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok("true".to_owned()),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok("false".to_owned()),
-        _ => Err(FlagError::NotBool { name: name.to_owned(), value }),
+        _ => Err(FlagError::NotBool {
+            name: name.to_owned(),
+            value,
+        }),
     }
 }
 
@@ -205,12 +226,19 @@ mod tests {
     }
 
     fn values(line: &str) -> Vec<(Flag, String)> {
-        parse(&args(line)).unwrap().into_iter().map(|g| (g.flag, g.value)).collect()
+        parse(&args(line))
+            .unwrap()
+            .into_iter()
+            .map(|g| (g.flag, g.value))
+            .collect()
     }
 
     #[test]
     fn one_or_two_dashes_with_or_without_equals() {
-        let expected = vec![(Flag::Port, "-1".to_owned()), (Flag::JetStream, "true".to_owned())];
+        let expected = vec![
+            (Flag::Port, "-1".to_owned()),
+            (Flag::JetStream, "true".to_owned()),
+        ];
         assert_eq!(values("-p -1 -js"), expected);
         assert_eq!(values("--port=-1 --jetstream"), expected);
         assert_eq!(values("-port -1 --js=true"), expected);
@@ -219,13 +247,19 @@ mod tests {
     #[test]
     fn short_flags_do_not_combine() {
         assert_eq!(values("-DV"), vec![(Flag::DebugTrace, "true".to_owned())]);
-        assert_eq!(parse(&args("-jsD")), Err(FlagError::Unknown("jsD".to_owned())));
+        assert_eq!(
+            parse(&args("-jsD")),
+            Err(FlagError::Unknown("jsD".to_owned()))
+        );
     }
 
     #[test]
     fn what_is_not_built_names_itself() {
         let error = parse(&args("-p 1 -routes nats://a:1")).unwrap_err();
-        assert_eq!(error.to_string(), "-routes is not supported yet by this server");
+        assert_eq!(
+            error.to_string(),
+            "-routes is not supported yet by this server"
+        );
     }
 
     #[test]
@@ -234,6 +268,9 @@ mod tests {
         assert_eq!(text("-bogus"), "flag provided but not defined: -bogus");
         assert_eq!(text("-p"), "flag needs an argument: -p");
         assert_eq!(text("bogus"), "unrecognized command: \"bogus\"");
-        assert_eq!(text("-js=maybe"), "invalid boolean value \"maybe\" for -js: parse error");
+        assert_eq!(
+            text("-js=maybe"),
+            "invalid boolean value \"maybe\" for -js: parse error"
+        );
     }
 }

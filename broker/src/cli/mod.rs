@@ -54,7 +54,10 @@ pub struct Refused {
 impl From<FlagError> for Refused {
     fn from(error: FlagError) -> Self {
         let usage = !matches!(error, FlagError::NotBuilt(_) | FlagError::Command(_));
-        Self { text: error.to_string(), usage }
+        Self {
+            text: error.to_string(),
+            usage,
+        }
     }
 }
 
@@ -78,7 +81,8 @@ pub fn parse(args: &[String]) -> Result<Command, Refused> {
     let config = last(Flag::Config).map(|g| PathBuf::from(&g.value));
     if is_set(Flag::Check) {
         return config.map(Command::Check).ok_or_else(|| Refused {
-            text: "must specify [-c, --config] option to check configuration file syntax".to_owned(),
+            text: "must specify [-c, --config] option to check configuration file syntax"
+                .to_owned(),
             usage: false,
         });
     }
@@ -96,12 +100,19 @@ impl CommandLine {
         for given in &self.given {
             apply(given, options)?;
         }
+        if let (Some(_), Some(monitor)) = (self.text(Flag::HttpPort), &mut options.monitor) {
+            monitor.host = options.host.clone();
+        }
         self.apply_credentials(options)?;
         self.apply_jetstream(options)
     }
 
     fn text(&self, flag: Flag) -> Option<&str> {
-        self.given.iter().rev().find(|g| g.flag == flag).map(|g| g.value.as_str())
+        self.given
+            .iter()
+            .rev()
+            .find(|g| g.flag == flag)
+            .map(|g| g.value.as_str())
     }
 
     fn apply_credentials(&self, options: &mut Options) -> Result<(), Refused> {
@@ -111,7 +122,10 @@ impl CommandLine {
         match (self.text(Flag::User), self.text(Flag::Password)) {
             (Some(user), password) => {
                 let password = password.unwrap_or_default().to_owned();
-                options.auth = Some(Auth::User { user: user.to_owned(), password });
+                options.auth = Some(Auth::User {
+                    user: user.to_owned(),
+                    password,
+                });
                 Ok(())
             }
             (None, Some(_)) => Err(refused("--pass needs --user")),
@@ -123,13 +137,16 @@ impl CommandLine {
         if self.text(Flag::JetStream) == Some("true") && options.jetstream.is_none() {
             options.jetstream = Some(JetStreamOptions::default());
         }
-        let Some(jetstream) = &mut options.jetstream else { return Ok(()) };
+        let Some(jetstream) = &mut options.jetstream else {
+            return Ok(());
+        };
         if let Some(dir) = self.text(Flag::StoreDir) {
             jetstream.store_dir = PathBuf::from(dir);
         }
         if let Some(sync) = self.text(Flag::Sync) {
-            jetstream.sync = sync_policy(sync)
-                .ok_or_else(|| refused(&format!("--sync {sync:?}: not always, lazy or a duration")))?;
+            jetstream.sync = sync_policy(sync).ok_or_else(|| {
+                refused(&format!("--sync {sync:?}: not always, lazy or a duration"))
+            })?;
         }
         Ok(())
     }
@@ -149,7 +166,11 @@ fn apply(given: &Given, options: &mut Options) -> Result<(), Refused> {
         Flag::HttpPort => {
             let port = port(given, 0)?;
             let host = options.host.clone();
-            options.monitor = Some(MonitorOptions { host, port, base_path: String::new() });
+            options.monitor = Some(MonitorOptions {
+                host,
+                port,
+                base_path: String::new(),
+            });
         }
         Flag::LogFile => options.log.file = Some(given.value.clone().into()),
         Flag::LogTime => options.log.time = yes,
@@ -182,7 +203,9 @@ fn port(given: &Given, default: u16) -> Result<u16, Refused> {
     match given.value.parse::<i64>() {
         Ok(-1) => Ok(0),
         Ok(0) => Ok(default),
-        Ok(n) => u16::try_from(n).map_err(|_| refused(&format!("-{}: invalid port {n}", given.name))),
+        Ok(n) => {
+            u16::try_from(n).map_err(|_| refused(&format!("-{}: invalid port {n}", given.name)))
+        }
         Err(_) => Err(bad_value(given)),
     }
 }
@@ -192,12 +215,18 @@ fn number(given: &Given) -> Result<usize, Refused> {
 }
 
 fn bad_value(given: &Given) -> Refused {
-    let text = format!("invalid value {:?} for flag -{}: parse error", given.value, given.name);
+    let text = format!(
+        "invalid value {:?} for flag -{}: parse error",
+        given.value, given.name
+    );
     Refused { text, usage: true }
 }
 
 fn refused(text: &str) -> Refused {
-    Refused { text: text.to_owned(), usage: false }
+    Refused {
+        text: text.to_owned(),
+        usage: false,
+    }
 }
 
 /// `always`, `lazy` or a duration.
@@ -207,7 +236,10 @@ pub fn sync_policy(text: &str) -> Option<SyncPolicy> {
         "lazy" => Some(SyncPolicy::Lazy(LAZY_SYNC_INTERVAL)),
         text => {
             let nanos = jetwake_protocol::time::parse_duration(text)?;
-            u64::try_from(nanos).ok().filter(|n| *n > 0).map(|n| SyncPolicy::Lazy(Duration::from_nanos(n)))
+            u64::try_from(nanos)
+                .ok()
+                .filter(|n| *n > 0)
+                .map(|n| SyncPolicy::Lazy(Duration::from_nanos(n)))
         }
     }
 }

@@ -46,13 +46,18 @@ fn named(target: &str) -> Result<i32, String> {
         return Ok(pid);
     }
     let text = std::fs::read_to_string(target).map_err(|e| format!("open {target}: {e}"))?;
-    text.trim().parse().map_err(|_| format!("{target}: no process id in it"))
+    text.trim()
+        .parse()
+        .map_err(|_| format!("{target}: no process id in it"))
 }
 
 /// The one running server with this program's name.
 fn only_running() -> Result<i32, String> {
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
-    let name = exe.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = exe
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let found = std::process::Command::new("pgrep")
         .args(["-x", &name])
         .output()
@@ -68,7 +73,10 @@ fn only_running() -> Result<i32, String> {
         [pid] => Ok(*pid),
         many => {
             let list: Vec<String> = many.iter().map(i32::to_string).collect();
-            Err(format!("multiple {name} processes running:\n{}", list.join("\n")))
+            Err(format!(
+                "multiple {name} processes running:\n{}",
+                list.join("\n")
+            ))
         }
     }
 }

@@ -5,7 +5,9 @@ fn args(line: &str) -> Vec<String> {
 }
 
 fn options(line: &str) -> Options {
-    let Ok(Command::Serve(line)) = parse(&args(line)) else { panic!("not a server to run: {line}") };
+    let Ok(Command::Serve(line)) = parse(&args(line)) else {
+        panic!("not a server to run: {line}")
+    };
     let mut options = Options::default();
     line.apply(&mut options).unwrap();
     options
@@ -31,14 +33,23 @@ fn a_store_directory_alone_does_not_turn_jetstream_on() {
 #[test]
 fn durability_is_relaxed_only_by_name() {
     let sync = |line: &str| options(line).jetstream.unwrap().sync;
-    assert_eq!(sync("-js --sync lazy"), SyncPolicy::Lazy(LAZY_SYNC_INTERVAL));
-    assert_eq!(sync("-js --sync 10s"), SyncPolicy::Lazy(Duration::from_secs(10)));
+    assert_eq!(
+        sync("-js --sync lazy"),
+        SyncPolicy::Lazy(LAZY_SYNC_INTERVAL)
+    );
+    assert_eq!(
+        sync("-js --sync 10s"),
+        SyncPolicy::Lazy(Duration::from_secs(10))
+    );
     assert!(parse(&args("-js --sync sometimes")).is_err());
 }
 
 #[test]
 fn credentials() {
-    let user = Auth::User { user: "u".into(), password: "p".into() };
+    let user = Auth::User {
+        user: "u".into(),
+        password: "p".into(),
+    };
     assert_eq!(options("--user u --pass p").auth, Some(user));
     assert_eq!(options("--auth t").auth, Some(Auth::Token("t".into())));
     assert!(parse(&args("--pass p")).is_err());

@@ -47,11 +47,18 @@ impl Monitor {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub(crate) async fn start(options: &MonitorOptions, source: Arc<dyn Source>) -> io::Result<Self> {
+    pub(crate) async fn start(
+        options: &MonitorOptions,
+        source: Arc<dyn Source>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((options.host.as_str(), options.port)).await?;
         let addr = listener.local_addr()?;
         let base_path = options.base_path.clone();
-        let shared = Arc::new(Shared { source, base_path, hits: Mutex::default() });
+        let shared = Arc::new(Shared {
+            source,
+            base_path,
+            hits: Mutex::default(),
+        });
         let task = tokio::spawn(accept(listener, shared));
         Ok(Self { addr, task })
     }
@@ -89,7 +96,9 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         async move { Ok::<_, Infallible>(shared.answer(&request).await) }
     });
     // A client that breaks its connection gets no answer; there is nobody to tell.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 impl Shared {
@@ -102,7 +111,6 @@ impl Shared {
             "/" | "" => Ok(html()),
             "/varz" => Ok(json(&self.source.varz(self.count(path)).await)),
             "/connz" => query.connz().map(|q| json(&self.source.connz(&q))),
-            "/subsz" | "/subscriptionsz" => Ok(json(&self.source.subsz())),
             "/jsz" => match query.jsz() {
                 Ok(query) => Ok(json(&self.source.jsz(query).await)),
                 Err(text) => Err(text),
@@ -136,7 +144,9 @@ fn escape_html(text: String) -> String {
     if !text.contains(['<', '>', '&']) {
         return text;
     }
-    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    text.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 fn health(health: &Health) -> Reply {
@@ -144,7 +154,10 @@ fn health(health: &Health) -> Reply {
         Health::Ok => json_reply(StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
         Health::Unavailable(error) => {
             let body = serde_json::json!({"status": "unavailable", "error": error});
-            json_reply(StatusCode::SERVICE_UNAVAILABLE, escape_html(body.to_string()))
+            json_reply(
+                StatusCode::SERVICE_UNAVAILABLE,
+                escape_html(body.to_string()),
+            )
         }
     }
 }
@@ -154,7 +167,11 @@ fn json_reply(status: StatusCode, text: String) -> Reply {
 }
 
 fn html() -> Reply {
-    reply(StatusCode::OK, "text/html; charset=utf-8", include_str!("index.html").to_owned())
+    reply(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        include_str!("index.html").to_owned(),
+    )
 }
 
 fn not_found() -> Reply {
@@ -169,7 +186,13 @@ fn reply(status: StatusCode, content_type: &'static str, text: String) -> Reply 
     let mut reply = Response::new(Full::new(Bytes::from(text)));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, hyper::header::HeaderValue::from_static("*"));
+    headers.insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static(content_type),
+    );
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_ORIGIN,
+        hyper::header::HeaderValue::from_static("*"),
+    );
     reply
 }

@@ -1,4 +1,4 @@
-//! The monitoring listener: `/varz`, `/connz`, `/subsz`, `/jsz`, `/healthz` and an index, as nats-server serves them.
+//! The monitoring listener: `/varz`, `/connz`, `/jsz`, `/healthz` and an index, as nats-server serves them.
 //!
 //! A shell module. What is shown comes from a [`Source`]; nothing here changes the server.
 
@@ -10,9 +10,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub(crate) use http::Monitor;
-pub(crate) use query::{ConnzQuery, JszQuery, State, Subs};
+pub(crate) use query::{ConnzQuery, JszQuery, Subs};
 
-use report::{Connz, Health, Jsz, Subsz, Varz};
+use report::{Connz, Health, Jsz, Varz};
 
 /// An answer that needs the JetStream thread.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -23,8 +23,6 @@ pub(crate) trait Source: Send + Sync + 'static {
     fn varz(&self, requests: std::collections::BTreeMap<String, u64>) -> Answer<'_, Varz>;
     /// Connections.
     fn connz(&self, query: &ConnzQuery) -> Connz;
-    /// Subscriptions.
-    fn subsz(&self) -> Subsz;
     /// JetStream.
     fn jsz(&self, query: JszQuery) -> Answer<'_, Jsz>;
     /// Whether the server is well.

@@ -4,18 +4,6 @@
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
-/// Which connections `/connz` shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Those that are connected.
-    #[default]
-    Open,
-    /// Those that are gone.
-    Closed,
-    /// Both.
-    All,
-}
-
 /// How `/connz` shows subscriptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Subs {
@@ -37,8 +25,6 @@ pub(crate) struct ConnzQuery {
     pub(crate) limit: usize,
     /// Only this connection.
     pub(crate) cid: Option<u64>,
-    /// Open, closed or both.
-    pub(crate) state: State,
     /// Subscriptions.
     pub(crate) subs: Subs,
     /// Users and accounts too.
@@ -64,8 +50,20 @@ pub(crate) struct JszQuery {
 
 /// Sort keys of `/connz`.
 const SORT_KEYS: &[&str] = &[
-    "cid", "start", "subs", "pending", "msgs_to", "msgs_from", "bytes_to", "bytes_from", "last", "idle",
-    "uptime", "stop", "reason", "rtt",
+    "cid",
+    "start",
+    "subs",
+    "pending",
+    "msgs_to",
+    "msgs_from",
+    "bytes_to",
+    "bytes_from",
+    "last",
+    "idle",
+    "uptime",
+    "stop",
+    "reason",
+    "rtt",
 ];
 
 impl Query {
@@ -79,7 +77,10 @@ impl Query {
     }
 
     fn get(&self, key: &str) -> &str {
-        self.0.iter().find(|(k, _)| k == key).map_or("", |(_, value)| value)
+        self.0
+            .iter()
+            .find(|(k, _)| k == key)
+            .map_or("", |(_, value)| value)
     }
 
     /// A boolean parameter; absent is false.
@@ -97,7 +98,9 @@ impl Query {
         match self.get(key) {
             "" => Ok(default),
             text => text.parse().map_err(|_| {
-                format!("Error decoding int for '{key}': strconv.Atoi: parsing {text:?}: invalid syntax")
+                format!(
+                    "Error decoding int for '{key}': strconv.Atoi: parsing {text:?}: invalid syntax"
+                )
             }),
         }
     }
@@ -110,12 +113,13 @@ impl Query {
                 format!("Error decoding uint64 for 'cid': strconv.ParseUint: parsing {text:?}: invalid syntax")
             })?),
         };
-        let state = match self.get("state").to_ascii_lowercase().as_str() {
-            "" | "open" => State::Open,
-            "closed" => State::Closed,
-            "any" | "all" => State::All,
+        match self.get("state").to_ascii_lowercase().as_str() {
+            "" | "open" => {}
+            "closed" | "any" | "all" => {
+                return Err("closed connections are not kept by this server yet".to_owned());
+            }
             other => return Err(format!("Error decoding state for {other}")),
-        };
+        }
         let subs = match self.get("subs").to_ascii_lowercase().as_str() {
             "detail" => Subs::Detail,
             _ if self.flag("subs")? => Subs::Subjects,
@@ -126,14 +130,13 @@ impl Query {
             key if SORT_KEYS.contains(&key) => key,
             other => return Err(format!("invalid sorting option: {other}")),
         };
-        if matches!(sort, "stop" | "reason") && state != State::Closed {
+        if matches!(sort, "stop" | "reason") {
             return Err(format!("sort by {sort} only valid on closed connections"));
         }
         Ok(ConnzQuery {
             offset: self.number("offset", 0)?,
             limit: self.number("limit", 1024)?,
             cid,
-            state,
             subs,
             auth: self.flag("auth")?,
             sort: sort.to_owned(),
@@ -196,12 +199,16 @@ mod tests {
     #[test]
     fn bad_values_have_gos_texts() {
         let error = Query::parse("auth=zz").connz().unwrap_err();
-        let expected = "Error decoding boolean for 'auth': strconv.ParseBool: parsing \"zz\": invalid syntax";
+        let expected =
+            "Error decoding boolean for 'auth': strconv.ParseBool: parsing \"zz\": invalid syntax";
         assert_eq!(error, expected);
         assert_eq!(
             Query::parse("sort=stop").connz().unwrap_err(),
             "sort by stop only valid on closed connections"
         );
-        assert_eq!(Query::parse("state=zz").connz().unwrap_err(), "Error decoding state for zz");
+        assert_eq!(
+            Query::parse("state=zz").connz().unwrap_err(),
+            "Error decoding state for zz"
+        );
     }
 }

@@ -208,10 +208,6 @@ pub(crate) struct Connection {
     pub(crate) start: String,
     pub(crate) last_activity: String,
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) stop: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) reason: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) rtt: String,
     pub(crate) uptime: String,
     pub(crate) idle: String,
@@ -250,24 +246,6 @@ pub(crate) struct SubDetail {
     #[serde(skip_serializing_if = "is_zero_u64")]
     pub(crate) max: u64,
     pub(crate) cid: u64,
-}
-
-/// `/subsz`.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Subsz {
-    pub(crate) server_id: String,
-    pub(crate) now: String,
-    pub(crate) num_subscriptions: usize,
-    pub(crate) num_cache: usize,
-    pub(crate) num_inserts: u64,
-    pub(crate) num_removes: u64,
-    pub(crate) num_matches: u64,
-    pub(crate) cache_hit_rate: f64,
-    pub(crate) max_fanout: usize,
-    pub(crate) avg_fanout: f64,
-    pub(crate) total: usize,
-    pub(crate) offset: usize,
-    pub(crate) limit: usize,
 }
 
 /// `/healthz`.

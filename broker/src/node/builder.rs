@@ -28,10 +28,17 @@ impl Default for Builder {
         let options = Options {
             host: "127.0.0.1".to_owned(),
             port: 0,
-            log: LogOptions { silent: true, ..LogOptions::default() },
+            log: LogOptions {
+                silent: true,
+                ..LogOptions::default()
+            },
             ..Options::default()
         };
-        Self { options, store_dir: None, clock: Clock::system() }
+        Self {
+            options,
+            store_dir: None,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -42,7 +49,10 @@ impl Builder {
         let sync = SyncPolicy::Lazy(LAZY_SYNC_INTERVAL);
         self.options
             .jetstream
-            .get_or_insert_with(|| JetStreamOptions { sync, ..JetStreamOptions::default() });
+            .get_or_insert_with(|| JetStreamOptions {
+                sync,
+                ..JetStreamOptions::default()
+            });
         self
     }
 
@@ -80,7 +90,10 @@ impl Builder {
     /// Admits only this user.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.options.auth = Some(Auth::User { user: user.into(), password: password.into() });
+        self.options.auth = Some(Auth::User {
+            user: user.into(),
+            password: password.into(),
+        });
         self
     }
 
@@ -117,18 +130,32 @@ impl Builder {
     /// # Errors
     /// When the port is taken, the store directory is in use or damaged beyond use, or the log cannot be opened.
     pub async fn start(self) -> Result<Server, StartError> {
-        let Self { mut options, store_dir, clock } = self;
+        let Self {
+            mut options,
+            store_dir,
+            clock,
+        } = self;
         let logger = Logger::open(&options.log).map_err(StartError::Log)?;
         let mut temporary = None;
         if let Some(jetstream) = &mut options.jetstream {
             jetstream.store_dir = match store_dir {
                 Some(dir) => dir,
                 None => {
-                    let dir = TemporaryDir::make(super::random::number()).map_err(StartError::TemporaryDir)?;
+                    let dir = TemporaryDir::make(super::random::number())
+                        .map_err(StartError::TemporaryDir)?;
                     temporary.insert(dir).path().to_owned()
                 }
             };
         }
-        Server::start(options, logger, Extras { clock, temporary, config_file: None }).await
+        Server::start(
+            options,
+            logger,
+            Extras {
+                clock,
+                temporary,
+                config_file: None,
+            },
+        )
+        .await
     }
 }

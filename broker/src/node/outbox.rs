@@ -90,9 +90,9 @@ impl Outbox for ShardOutbox {
         let details = connection.client();
         let mut info = json!({
             "start": super::report::rfc3339(connection.started),
-            "host": connection.peer.ip().to_string(),
+            "host": connection.address.ip().to_string(),
             "id": client,
-            "acc": "$G",
+            "acc": details.account,
             "lang": details.lang,
             "ver": details.version,
             "rtt": connection.rtt(),

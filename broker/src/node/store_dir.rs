@@ -36,7 +36,10 @@ impl TemporaryDir {
 impl Drop for TemporaryDir {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("jetwake: the store directory of the failed test is kept: {}", self.path.display());
+            eprintln!(
+                "jetwake: the store directory of the failed test is kept: {}",
+                self.path.display()
+            );
             return;
         }
         // What cannot be removed is the temporary directory's own cleaner's.

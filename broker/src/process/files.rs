@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::options::reachable;
 use crate::node::Server;
+use crate::options::reachable;
 
 /// Writes the process id: digits and nothing else, harnesses parse the whole file as a number. The file stays
 /// behind at the end, as nats-server's does.
@@ -56,12 +56,23 @@ impl Drop for PortsFile {
 
 fn urls(scheme: &str, addr: Option<SocketAddr>) -> Vec<String> {
     let Some(addr) = addr else { return Vec::new() };
-    vec![format!("{scheme}://{}", SocketAddr::new(reachable(addr.ip()), addr.port()))]
+    vec![format!(
+        "{scheme}://{}",
+        SocketAddr::new(reachable(addr.ip()), addr.port())
+    )]
 }
 
 /// The name the program was called by: harnesses look for it in the ports file's name.
 fn program() -> String {
     let called = std::env::args_os().next().unwrap_or_default();
-    let name = Path::new(&called).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if name.is_empty() { "jetwake".to_owned() } else { name }
+    let name = Path::new(&called)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    if name.is_empty() {
+        "jetwake".to_owned()
+    } else {
+        name
+    }
 }

@@ -7,6 +7,8 @@
 
 mod files;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,8 +16,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::{self, Command, CommandLine};
 use crate::config;
 use crate::log::Logger;
-use crate::options::Options;
 use crate::node::Server;
+use crate::options::Options;
 use crate::version;
 
 use files::PortsFile;
@@ -90,7 +92,10 @@ fn serve(line: &CommandLine) -> ExitCode {
         Ok(logger) => logger,
         Err(error) => return fail(&format!("error opening log file: {error}")),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
@@ -128,6 +133,7 @@ async fn live(options: Options, logger: &Logger, config_file: Option<String>) ->
         }
     };
     until_end(&server, &mut signals, logger).await;
+    logger.info(format_args!("Initiating Shutdown..."));
     server.shutdown().await;
     drop(ports);
     logger.info(format_args!("Server Exiting.."));
@@ -136,12 +142,18 @@ async fn live(options: Options, logger: &Logger, config_file: Option<String>) ->
 
 /// Serves signals until one of them, or the end of lame duck mode, ends the server.
 async fn until_end(server: &Server, signals: &mut Signals, logger: &Logger) {
-    let mut lame_duck = false;
+    let mut leaving: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
     loop {
-        let ended = server.lame_duck_ended();
+        let lame_duck = leaving.is_some();
+        let gone = async {
+            match &mut leaving {
+                Some(leaving) => leaving.await,
+                None => std::future::pending().await,
+            }
+        };
         let trapped = tokio::select! {
             trapped = signals.next() => trapped,
-            () = ended, if lame_duck => return,
+            () = gone => return,
         };
         match trapped {
             Trapped::Interrupt => {
@@ -158,12 +170,8 @@ async fn until_end(server: &Server, signals: &mut Signals, logger: &Logger) {
                 Ok(()) => logger.info(format_args!("File log re-opened")),
                 Err(error) => logger.error(format_args!("Could not re-open the log: {error}")),
             },
-            Trapped::LameDuck => {
-                if !lame_duck {
-                    lame_duck = true;
-                    server.enter_lame_duck();
-                }
-            }
+            Trapped::LameDuck if lame_duck => {}
+            Trapped::LameDuck => leaving = Some(Box::pin(server.lame_duck())),
             Trapped::Reload => logger.error(format_args!(
                 "Failed to reload server configuration: reload is not supported yet by this server"
             )),
