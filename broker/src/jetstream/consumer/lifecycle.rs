@@ -125,14 +125,7 @@ impl Consumer {
         for seq in gone {
             self.record(&Op::Ack { seq, len: 1 }, ctx.now);
         }
-        if self.state.next < stream.first_seq {
-            self.record(
-                &Op::Jump {
-                    next: stream.first_seq,
-                },
-                ctx.now,
-            );
-        }
+        self.state.next = self.state.next.max(stream.first_seq);
         if let Some(bound) = self.state.bound {
             self.members = start::members(self.state.next, bound, &self.filter, ctx.messages);
         }

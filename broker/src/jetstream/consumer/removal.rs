@@ -79,15 +79,12 @@ impl Consumer {
         for seq in gone {
             self.record(&Op::Ack { seq, len: 1 }, ctx.now);
         }
-        let covered = subject.is_none_or(|pattern| self.filter.is_covered_by(pattern));
-        let first = ctx.messages.state().first_seq;
-        let next = if covered {
-            first.max(upto.saturating_add(1))
-        } else {
-            first
-        };
-        if next > self.state.next {
-            self.record(&Op::Jump { next }, ctx.now);
+        if subject.is_none_or(|pattern| self.filter.is_covered_by(pattern)) {
+            let state = ctx.messages.state();
+            let next = state.first_seq.max(upto.min(state.last_seq).saturating_add(1));
+            if next > self.state.delivered.stream.saturating_add(1) {
+                self.record(&Op::Jump { next }, ctx.now);
+            }
         }
         self.members.retain(|seq| ctx.messages.meta(*seq).is_some());
         self.count_again(ctx.messages);

@@ -1,1 +1,11 @@
-//! x
+//! Behaviour of a consumer as its clients see it, with virtual time and a real message store.
+
+mod acks;
+mod inactive;
+mod interplay;
+mod policies;
+mod pull;
+mod push;
+mod recovery;
+mod redelivery;
+mod rig;
