@@ -5,12 +5,12 @@ use super::json::{JsonError, Rules, from_json, object};
 use serde::Serialize;
 
 /// What a pull request asks for. Durations are nanoseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PullRequest {
     /// How long it lives, 0 until it is served.
     #[serde(skip_serializing_if = "is_zero")]
     pub expires: i64,
-    /// Number of messages, at least 1.
+    /// Number of messages. Less than 1 gives one, but is what the status at the end counts down from.
     #[serde(skip_serializing_if = "is_zero")]
     pub batch: i64,
     /// Most bytes, 0 for no limit.
@@ -37,23 +37,6 @@ pub struct PullRequest {
     /// 0 is served first, 9 last.
     #[serde(skip_serializing_if = "is_zero")]
     pub priority: i64,
-}
-
-impl Default for PullRequest {
-    fn default() -> Self {
-        PullRequest {
-            expires: 0,
-            batch: 1,
-            max_bytes: 0,
-            no_wait: false,
-            heartbeat: 0,
-            group: String::new(),
-            min_pending: 0,
-            min_ack_pending: 0,
-            id: String::new(),
-            priority: 0,
-        }
-    }
 }
 
 object!(PullRequest {
@@ -91,19 +74,17 @@ impl std::error::Error for PullError {}
 
 impl PullRequest {
     /// Reads the body: JSON, a bare number, or anything else, which asks for one message.
+    ///
+    /// JSON without a batch asks for zero, which gives one message as well.
     pub fn parse(body: &[u8]) -> Result<Self, PullError> {
         let body = body.trim_ascii();
-        let mut request = match body.first() {
+        let request = match body.first() {
             Some(b'{') => from_json(body, "", Rules::Single).map_err(PullError::Json)?,
-            Some(_) => PullRequest {
+            _ => PullRequest {
                 batch: decimal(body).unwrap_or(1),
-                ..Default::default()
+                ..PullRequest::default()
             },
-            None => return Ok(PullRequest::default()),
         };
-        if request.batch < 1 {
-            request.batch = 1;
-        }
         let two_beats = request.heartbeat.saturating_mul(2);
         if request.heartbeat > 0 && two_beats > request.expires {
             return Err(PullError::HeartbeatTooLarge);
@@ -126,11 +107,18 @@ mod tests {
 
     #[test]
     fn anything_but_json_asks_for_a_number() {
-        for (body, batch) in [("", 1), ("5", 5), (" 7 ", 7), ("x", 1), ("0", 1), ("-3", 1)] {
+        for (body, batch) in [
+            ("", 1),
+            ("5", 5),
+            (" 7 ", 7),
+            ("x", 1),
+            ("0", 0),
+            ("-3", -3),
+        ] {
             assert_eq!(parse(body).unwrap().batch, batch, "{body}");
         }
         assert_eq!(parse("{}").unwrap(), PullRequest::default());
-        assert_eq!(parse(r#"{"batch":0}"#).unwrap().batch, 1);
+        assert_eq!(parse(r#"{"batch":-1}"#).unwrap().batch, -1);
         assert_eq!(
             parse(r#"{"batch":3,"bogus":{},"NO_WAIT":true}"#)
                 .unwrap()

@@ -81,7 +81,9 @@ impl Consumer {
         }
         if subject.is_none_or(|pattern| self.filter.is_covered_by(pattern)) {
             let state = ctx.messages.state();
-            let next = state.first_seq.max(upto.min(state.last_seq).saturating_add(1));
+            let next = state
+                .first_seq
+                .max(upto.min(state.last_seq).saturating_add(1));
             if next > self.state.delivered.stream.saturating_add(1) {
                 self.record(&Op::Jump { next }, ctx.now);
             }

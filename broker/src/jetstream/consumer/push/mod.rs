@@ -134,5 +134,7 @@ impl Consumer {
         let stalled = push.flow.as_ref().and_then(FlowControl::outstanding);
         status::heartbeat(&mut self.block, last, stalled);
         send_status(ctx.out, ctx.account, &push.subject, &self.block);
+        // The next one tells how far the consumer has looked by then.
+        self.dirty = true;
     }
 }

@@ -3,7 +3,12 @@
 use super::*;
 
 fn state(acks: Acks) -> State {
-    let rules = Rules { acks, ack_wait: 100, backoff: Vec::new(), max_deliver: 0 };
+    let rules = Rules {
+        acks,
+        ack_wait: 100,
+        backoff: Vec::new(),
+        max_deliver: 0,
+    };
     State::new(rules, 1, None)
 }
 

@@ -18,7 +18,11 @@ fn all() -> jetwake_protocol::jetstream::consumer::ConsumerConfig {
 
 /// The answers so far.
 fn answers(rig: &mut Rig) -> Vec<String> {
-    let now = rig.out.sent.drain(..).filter(|sent| sent.headers.is_empty() && sent.reply.is_empty());
+    let now = rig
+        .out
+        .sent
+        .drain(..)
+        .filter(|sent| sent.headers.is_empty() && sent.reply.is_empty());
     let now: Vec<String> = now.map(|sent| sent.route).collect();
     let later = rig.log.answers.drain(..).map(|(_, reply)| reply);
     now.into_iter().chain(later).collect()
@@ -26,7 +30,9 @@ fn answers(rig: &mut Rig) -> Vec<String> {
 
 #[test]
 fn every_payload_of_a_pending_message_is_answered() {
-    for payload in ["", "+ACK", "+OK", "-NAK", "-NAK 5s", "+WPI", "+TERM", "+TERM no", "what"] {
+    for payload in [
+        "", "+ACK", "+OK", "-NAK", "-NAK 5s", "+WPI", "+TERM", "+TERM no", "what",
+    ] {
         let mut rig = delivered(pull(), 1);
         let subject = rig.ack_subject_of(1);
         rig.ack_subject(&subject, "x", payload);
@@ -137,7 +143,12 @@ fn without_acks_delivered_is_done() {
 
 #[test]
 fn next_acks_and_pulls() {
-    for (payload, batch) in [("+NXT", 1), ("+NXT 2", 2), ("+NXT2", 2), ("+NXT {\"batch\":2}", 2)] {
+    for (payload, batch) in [
+        ("+NXT", 1),
+        ("+NXT 2", 2),
+        ("+NXT2", 2),
+        ("+NXT {\"batch\":2}", 2),
+    ] {
         let mut rig = Rig::new(pull(), &["q", "q", "q"]);
         rig.next("r", "1");
         let subject = rig.ack_subject_of(1);
@@ -159,7 +170,10 @@ fn term_always_sends_its_advisory() {
         rig.out.sent.clear();
         rig.ack_subject(&subject, "", "+TERM  bad input ");
         let advisory = &rig.out.sent[0];
-        assert_eq!(advisory.subject, "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.Q.a");
+        assert_eq!(
+            advisory.subject,
+            "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.Q.a"
+        );
         let body = String::from_utf8(advisory.payload.clone()).unwrap();
         assert!(
             body.contains(concat!(

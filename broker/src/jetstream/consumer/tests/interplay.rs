@@ -4,7 +4,11 @@ use super::rig::*;
 use crate::jetstream::consumer::Removal;
 
 fn deleted_reason(rig: &Rig) -> Option<String> {
-    let advisory = rig.out.sent.iter().find(|sent| sent.subject.contains("MSG_TERMINATED"))?;
+    let advisory = rig
+        .out
+        .sent
+        .iter()
+        .find(|sent| sent.subject.contains("MSG_TERMINATED"))?;
     Some(String::from_utf8(advisory.payload.clone()).unwrap())
 }
 
@@ -15,7 +19,10 @@ fn a_removed_pending_message_counts_as_terminated() {
     rig.next("r", "2");
     rig.remove(1, Removal::Deleted);
     let body = deleted_reason(&rig).unwrap();
-    assert!(body.contains(r#""reason":"Unacknowledged message was deleted""#), "{body}");
+    assert!(
+        body.contains(r#""reason":"Unacknowledged message was deleted""#),
+        "{body}"
+    );
     assert_eq!(rig.positions(), [(2, 2), (1, 1)]);
     rig.remove(3, Removal::Limit);
     assert_eq!(rig.info().num_pending, 0);

@@ -29,12 +29,30 @@ const SEVEN: [&str; 7] = ["a", "b", "a", "c", "b", "d", "a"];
 
 #[test]
 fn all_and_last_and_new() {
-    assert_eq!(delivers(policy(DeliverPolicy::All, &[]), &SEVEN).1, [1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(delivers(policy(DeliverPolicy::All, &["a", "c"]), &SEVEN), (4, vec![1, 3, 4, 7]));
-    assert_eq!(delivers(policy(DeliverPolicy::Last, &[]), &SEVEN), (1, vec![7]));
-    assert_eq!(delivers(policy(DeliverPolicy::Last, &["b", "c"]), &SEVEN), (1, vec![5]));
-    assert_eq!(delivers(policy(DeliverPolicy::Last, &["x"]), &SEVEN), (0, vec![]));
-    assert_eq!(delivers(policy(DeliverPolicy::New, &[]), &SEVEN), (0, vec![]));
+    assert_eq!(
+        delivers(policy(DeliverPolicy::All, &[]), &SEVEN).1,
+        [1, 2, 3, 4, 5, 6, 7]
+    );
+    assert_eq!(
+        delivers(policy(DeliverPolicy::All, &["a", "c"]), &SEVEN),
+        (4, vec![1, 3, 4, 7])
+    );
+    assert_eq!(
+        delivers(policy(DeliverPolicy::Last, &[]), &SEVEN),
+        (1, vec![7])
+    );
+    assert_eq!(
+        delivers(policy(DeliverPolicy::Last, &["b", "c"]), &SEVEN),
+        (1, vec![5])
+    );
+    assert_eq!(
+        delivers(policy(DeliverPolicy::Last, &["x"]), &SEVEN),
+        (0, vec![])
+    );
+    assert_eq!(
+        delivers(policy(DeliverPolicy::New, &[]), &SEVEN),
+        (0, vec![])
+    );
     let mut rig = Rig::new(policy(DeliverPolicy::Last, &[]), &SEVEN);
     assert_eq!(rig.positions(), [(0, 6), (0, 6)]);
 }
@@ -60,7 +78,10 @@ fn by_sequence_and_by_time() {
 
 #[test]
 fn last_per_subject() {
-    assert_eq!(delivers(policy(DeliverPolicy::LastPerSubject, &[">"]), &SEVEN).1, [4, 5, 6, 7]);
+    assert_eq!(
+        delivers(policy(DeliverPolicy::LastPerSubject, &[">"]), &SEVEN).1,
+        [4, 5, 6, 7]
+    );
     let config = policy(DeliverPolicy::LastPerSubject, &["a", "b"]);
     assert_eq!(delivers(config.clone(), &SEVEN), (2, vec![5, 7]));
     assert_eq!(delivers(config.clone(), &["x", "y"]), (0, vec![]));
@@ -112,7 +133,10 @@ fn an_empty_stream_starts_at_one_and_a_purged_one_behind_its_end() {
 #[test]
 fn overlapping_filters_deliver_once() {
     let config = policy(DeliverPolicy::All, &["s.*.b", "s.a.*"]);
-    assert_eq!(delivers(config, &["s.a.b", "s.x.b", "s.a.y", "t"]), (3, vec![1, 2, 3]));
+    assert_eq!(
+        delivers(config, &["s.a.b", "s.x.b", "s.a.y", "t"]),
+        (3, vec![1, 2, 3])
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Pull requests: admission, dealing, statuses, the no_wait matrix.
 
 use super::rig::*;
-use crate::jetstream::consumer::ctx::Ctx;
 use crate::jetstream::consumer::Close;
+use crate::jetstream::consumer::ctx::Ctx;
 
 const NONE: [&str; 0] = [];
 
@@ -41,7 +41,10 @@ fn the_byte_budget_is_exact() {
     }
     // Each: 4 + 39 + 10 bytes.
     let mut rig = Rig::on(pull(), messages);
-    rig.next("r", &json("{'batch':10,'max_bytes':150,'expires':1000000000}"));
+    rig.next(
+        "r",
+        &json("{'batch':10,'max_bytes':150,'expires':1000000000}"),
+    );
     let too_large =
         "r!409 Message Size Exceeds MaxBytes Nats-Pending-Messages: 8 Nats-Pending-Bytes: 44";
     assert_eq!(rig.take(), ["r<1#1", "r<2#1", too_large]);
@@ -84,7 +87,10 @@ fn headers_only_leaves_the_payload_behind() {
     config.headers_only = true;
     let mut rig = Rig::on(config, messages);
     rig.next("r", "1");
-    assert_eq!(rig.out.sent[0].headers, "NATS/1.0\r\nNats-Msg-Size: 5\r\n\r\n");
+    assert_eq!(
+        rig.out.sent[0].headers,
+        "NATS/1.0\r\nNats-Msg-Size: 5\r\n\r\n"
+    );
     assert!(rig.out.sent[0].payload.is_empty());
 }
 
@@ -97,19 +103,41 @@ fn requests_beyond_the_limits_are_refused() {
     let mut rig = Rig::new(config, &[]);
     for (body, answer) in [
         ("11", "409 Exceeded MaxRequestBatch of 10"),
-        ("{'batch':1,'expires':1000000001}", "409 Exceeded MaxRequestExpires of 1s"),
-        ("{'max_bytes':1001}", "409 Exceeded MaxRequestMaxBytes of 1000"),
-        ("{'min_pending':5}", "400 Bad Request - Not a Overflow Priority consumer"),
-        ("{'id':'x'}", "400 Bad Request - Not a Pinned Client Priority consumer"),
-        ("{'priority':10}", "400 Bad Request - Priority must be between 0 and 9"),
-        ("{'idle_heartbeat':1}", "400 Bad Request - heartbeat value too large"),
+        (
+            "{'batch':1,'expires':1000000001}",
+            "409 Exceeded MaxRequestExpires of 1s",
+        ),
+        (
+            "{'max_bytes':1001}",
+            "409 Exceeded MaxRequestMaxBytes of 1000",
+        ),
+        (
+            "{'min_pending':5}",
+            "400 Bad Request - Not a Overflow Priority consumer",
+        ),
+        (
+            "{'id':'x'}",
+            "400 Bad Request - Not a Pinned Client Priority consumer",
+        ),
+        (
+            "{'priority':10}",
+            "400 Bad Request - Priority must be between 0 and 9",
+        ),
+        (
+            "{'idle_heartbeat':1}",
+            "400 Bad Request - heartbeat value too large",
+        ),
         (
             "{bad",
             "400 Bad Request - invalid character 'b' looking for beginning of object key string",
         ),
     ] {
         // The complaint about JSON quotes the offending letter.
-        let body = if body == "{bad" { body.to_owned() } else { json(body) };
+        let body = if body == "{bad" {
+            body.to_owned()
+        } else {
+            json(body)
+        };
         rig.next("r", &body);
         assert_eq!(rig.take(), [format!("r!{answer}")], "{body}");
     }
@@ -133,21 +161,27 @@ fn no_wait_without_messages() {
     rig.next("r", &json("{'no_wait':true,'expires':1000000000}"));
     assert_eq!(rig.take(), NONE);
     rig.pass(2 * S);
-    let timeout = "r!408 Request Timeout Nats-Pending-Messages: 1 Nats-Pending-Bytes: 0";
+    let timeout = "r!408 Request Timeout Nats-Pending-Messages: 0 Nats-Pending-Bytes: 0";
     assert_eq!(rig.take(), [timeout]);
 }
 
 #[test]
 fn no_wait_waits_for_the_first_message_if_it_has_time() {
     let mut rig = Rig::new(pull(), &[]);
-    rig.next("r", &json("{'batch':5,'no_wait':true,'expires':1000000000}"));
+    rig.next(
+        "r",
+        &json("{'batch':5,'no_wait':true,'expires':1000000000}"),
+    );
     rig.publish("q");
     assert_eq!(rig.take(), ["r<1#1", "r!404 No Messages"]);
 }
 
 #[test]
 fn no_wait_with_some_messages_ends_at_the_end() {
-    for body in ["{'batch':3,'no_wait':true}", "{'batch':3,'no_wait':true,'expires':1000000000}"] {
+    for body in [
+        "{'batch':3,'no_wait':true}",
+        "{'batch':3,'no_wait':true,'expires':1000000000}",
+    ] {
         let mut rig = Rig::new(pull(), &["q", "q"]);
         rig.next("r", &json(body));
         assert_eq!(rig.take(), ["r<1#1", "r<2#1", "r!404 No Messages"]);
@@ -194,7 +228,10 @@ fn acks_make_room_for_a_stalled_request() {
 #[test]
 fn requests_expire_with_what_is_left() {
     let mut rig = Rig::new(pull(), &["q"]);
-    rig.next("r", &json("{'batch':5,'max_bytes':1000,'expires':500000000}"));
+    rig.next(
+        "r",
+        &json("{'batch':5,'max_bytes':1000,'expires':500000000}"),
+    );
     let used = (1 + rig.ack_subject_of(1).len()) as i64;
     rig.take();
     rig.pass(499 * MS);
@@ -203,7 +240,9 @@ fn requests_expire_with_what_is_left() {
     let left = 1000 - used;
     assert_eq!(
         rig.take(),
-        [format!("r!408 Request Timeout Nats-Pending-Messages: 4 Nats-Pending-Bytes: {left}")]
+        [format!(
+            "r!408 Request Timeout Nats-Pending-Messages: 4 Nats-Pending-Bytes: {left}"
+        )]
     );
     assert_eq!(rig.info().num_waiting, 0);
     rig.next("r", &json("{'expires':-1}"));
@@ -213,7 +252,10 @@ fn requests_expire_with_what_is_left() {
 #[test]
 fn heartbeats_fill_the_silence() {
     let mut rig = Rig::new(pull(), &["q", "q"]);
-    rig.next("r", &json("{'batch':3,'expires':500000000,'idle_heartbeat':100000000}"));
+    rig.next(
+        "r",
+        &json("{'batch':3,'expires':500000000,'idle_heartbeat':100000000}"),
+    );
     rig.take();
     rig.pass(500 * MS);
     let beat = "r!100 Idle Heartbeat Nats-Last-Consumer: 2 Nats-Last-Stream: 2";
@@ -224,7 +266,10 @@ fn heartbeats_fill_the_silence() {
 #[test]
 fn a_message_restarts_the_heartbeat() {
     let mut rig = Rig::new(pull(), &[]);
-    rig.next("r", &json("{'batch':3,'expires':500000000,'idle_heartbeat':100000000}"));
+    rig.next(
+        "r",
+        &json("{'batch':3,'expires':500000000,'idle_heartbeat':100000000}"),
+    );
     rig.pass(60 * MS);
     rig.publish("q");
     rig.take();
@@ -243,7 +288,10 @@ fn a_full_queue_is_silent_to_those_with_heartbeats() {
     rig.next("r2", "1");
     rig.next("r3", "1");
     assert_eq!(rig.take(), ["r3!409 Exceeded MaxWaiting"]);
-    rig.next("r3", &json("{'expires':1000000000,'idle_heartbeat':100000000}"));
+    rig.next(
+        "r3",
+        &json("{'expires':1000000000,'idle_heartbeat':100000000}"),
+    );
     assert_eq!(rig.take(), NONE);
     assert_eq!(rig.info().num_waiting, 2);
 }
@@ -276,7 +324,10 @@ fn a_failed_hand_over_leaves_no_trace() {
     rig.publish("q");
     assert_eq!(rig.take(), NONE);
     let info = rig.info();
-    assert_eq!((info.num_waiting, info.num_pending, info.num_ack_pending), (0, 1, 2));
+    assert_eq!(
+        (info.num_waiting, info.num_pending, info.num_ack_pending),
+        (0, 1, 2)
+    );
 }
 
 #[test]
@@ -303,4 +354,22 @@ fn the_budget_of_a_pump_is_kept() {
     assert!(rig.consumer.dirty());
     rig.pump();
     assert_eq!(rig.out.sent.len(), 10);
+}
+
+#[test]
+fn a_batch_below_one_gives_one_message_and_counts_on() {
+    let mut rig = Rig::new(pull(), &[]);
+    rig.next("r0", &json("{'batch':0,'expires':1000000000}"));
+    rig.next("r1", &json("{'batch':-1,'expires':1000000000}"));
+    rig.pass(2 * S);
+    let timeout = |reply: &str, left: i64| {
+        format!("{reply}!408 Request Timeout Nats-Pending-Messages: {left} Nats-Pending-Bytes: 0")
+    };
+    assert_eq!(rig.take(), [timeout("r0", 0), timeout("r1", -1)]);
+    rig.next("r", &json("{'batch':-1,'max_bytes':1000}"));
+    rig.publish("q");
+    let bytes = 1000 - 1 - rig.ack_subject_of(1).len();
+    let completed =
+        format!("r!409 Batch Completed Nats-Pending-Messages: -2 Nats-Pending-Bytes: {bytes}");
+    assert_eq!(rig.take(), ["r<1#1".to_owned(), completed]);
 }

@@ -10,7 +10,12 @@ use crate::jetstream::consumer::{Consumer, NewConsumer, Removal};
 /// Recovers a consumer from a snapshot and the records after it.
 fn recover(rig: &mut Rig, snapshot: &[u8], records: &[Vec<u8>]) -> Consumer {
     let config = rig.consumer.config().clone();
-    let new = NewConsumer { id: 8, name: "a", config, created: START };
+    let new = NewConsumer {
+        id: 8,
+        name: "a",
+        config,
+        created: START,
+    };
     let mut consumer = Consumer::restore(ctx!(rig), new, snapshot).unwrap();
     for record in records {
         consumer.replay(record).unwrap();
@@ -121,7 +126,9 @@ fn counted(rig: &Rig) -> u64 {
     let last = rig.messages.state().last_seq;
     (next..=last)
         .filter(|seq| {
-            rig.messages.meta(*seq).is_some_and(|meta| rig.consumer.needs(*seq, meta.key, &rig.messages))
+            rig.messages
+                .meta(*seq)
+                .is_some_and(|meta| rig.consumer.needs(*seq, meta.key, &rig.messages))
         })
         .count() as u64
 }

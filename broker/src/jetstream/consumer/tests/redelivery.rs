@@ -7,7 +7,12 @@ const NONE: [&str; 0] = [];
 /// When each delivery of message `seq` happened, in milliseconds since the start.
 fn times(rig: &Rig, seq: u64) -> Vec<i64> {
     let of = |sent: &&Sent| delivery(sent).is_some_and(|parts| parts[1] == seq);
-    rig.out.sent.iter().filter(of).map(|sent| (sent.at - START) / MS).collect()
+    rig.out
+        .sent
+        .iter()
+        .filter(of)
+        .map(|sent| (sent.at - START) / MS)
+        .collect()
 }
 
 #[test]
@@ -122,17 +127,29 @@ fn giving_up_happens_at_the_deadline() {
             rig.next("r", "1");
         }
         rig.pass(S);
-        let seq = rig.out.sent.iter().position(|sent| sent.subject.contains("MAX_DELIVERIES"));
+        let seq = rig
+            .out
+            .sent
+            .iter()
+            .position(|sent| sent.subject.contains("MAX_DELIVERIES"));
         let advisory = &rig.out.sent[seq.unwrap()];
         assert_eq!(advisory.at, START + max_deliver * 100 * MS);
         let body = String::from_utf8(advisory.payload.clone()).unwrap();
-        assert!(body.contains(&format!(r#""stream_seq":1,"deliveries":{max_deliver}}}"#)), "{body}");
+        assert!(
+            body.contains(&format!(r#""stream_seq":1,"deliveries":{max_deliver}}}"#)),
+            "{body}"
+        );
         let info = rig.info();
         let redelivered = u64::from(max_deliver == 2);
-        assert_eq!((info.num_ack_pending, info.num_redelivered), (0, redelivered));
+        assert_eq!(
+            (info.num_ack_pending, info.num_redelivered),
+            (0, redelivered)
+        );
         assert_eq!(info.ack_floor.stream_seq, max_deliver as u64);
         // It stays in the stream until a late ack.
-        let key = jetwake_storage::MessageStore::meta(&rig.messages, 1).unwrap().key;
+        let key = jetwake_storage::MessageStore::meta(&rig.messages, 1)
+            .unwrap()
+            .key;
         assert!(rig.consumer.needs(1, key, &rig.messages));
         rig.released.clear();
         rig.say(1, "");

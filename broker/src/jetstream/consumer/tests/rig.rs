@@ -7,9 +7,7 @@ use jetwake_storage::{Insert, Lsn, MemoryMessages, MessageStore};
 
 use crate::jetstream::consumer::ctx::{Ctx, OpLog};
 use crate::jetstream::consumer::{Close, Consumer, NewConsumer, Removal};
-use crate::jetstream::io::{
-    AccountId, Inbound, Level, Outbox, Outgoing, Tag, TagKind, Timestamp,
-};
+use crate::jetstream::io::{AccountId, Inbound, Level, Outbox, Outgoing, Tag, TagKind, Timestamp};
 
 pub(super) const MS: i64 = 1_000_000;
 pub(super) const S: i64 = 1000 * MS;
@@ -93,7 +91,10 @@ impl Outbox for FakeOutbox {
     }
 
     fn random(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         self.seed >> 8
     }
 
@@ -194,7 +195,10 @@ impl Rig {
     }
 
     pub(super) fn on(config: ConsumerConfig, messages: MemoryMessages) -> Self {
-        let mut out = FakeOutbox { now: START, ..FakeOutbox::default() };
+        let mut out = FakeOutbox {
+            now: START,
+            ..FakeOutbox::default()
+        };
         let (mut log, mut released) = (FakeLog::default(), Vec::new());
         let mut ctx = Ctx {
             now: START,
@@ -207,10 +211,22 @@ impl Rig {
             out: &mut out,
             released: &mut released,
         };
-        let new = NewConsumer { id: 7, name: "a", config, created: START };
+        let new = NewConsumer {
+            id: 7,
+            name: "a",
+            config,
+            created: START,
+        };
         let mut consumer = Consumer::new(&mut ctx, new);
         consumer.open(&mut ctx);
-        Self { now: START, messages, out, log, released, consumer }
+        Self {
+            now: START,
+            messages,
+            out,
+            log,
+            released,
+            consumer,
+        }
     }
 
     /// Stores a message and lets the consumer deliver.
@@ -232,7 +248,11 @@ impl Rig {
 
     fn inbound<'a>(kind: TagKind, subject: &'a str, reply: &'a str, body: &'a str) -> Inbound<'a> {
         Inbound {
-            tag: Tag { kind, stream: 1, consumer: 7 },
+            tag: Tag {
+                kind,
+                stream: 1,
+                consumer: 7,
+            },
             account: 0,
             subject: subject.as_bytes(),
             reply: reply.as_bytes(),
@@ -289,7 +309,10 @@ impl Rig {
     pub(super) fn pass(&mut self, time: i64) {
         let end = self.now + time;
         while let Some(deadline) = self.consumer.deadline().filter(|deadline| *deadline <= end) {
-            assert!(deadline >= self.now, "a deadline in the past is never served");
+            assert!(
+                deadline >= self.now,
+                "a deadline in the past is never served"
+            );
             self.now = deadline;
             self.out.now = deadline;
             self.consumer.on_tick(ctx!(self));
@@ -309,7 +332,10 @@ impl Rig {
     pub(super) fn purge(&mut self, subject: Option<&str>, upto: u64) {
         if let Some(subject) = subject {
             for seq in 1..=upto {
-                let key = self.messages.meta(seq).map(|meta| self.messages.key(meta.key));
+                let key = self
+                    .messages
+                    .meta(seq)
+                    .map(|meta| self.messages.key(meta.key));
                 if key == Some(subject.as_bytes()) {
                     self.messages.remove(seq, false);
                 }
@@ -317,7 +343,8 @@ impl Rig {
         } else {
             self.messages.remove_front(upto + 1, &mut |_, _| ());
         }
-        self.consumer.on_purged(ctx!(self), subject.map(str::as_bytes), upto);
+        self.consumer
+            .on_purged(ctx!(self), subject.map(str::as_bytes), upto);
         self.pump();
     }
 
@@ -345,14 +372,20 @@ impl Rig {
     /// Takes what was sent since the last call, in short form: `route<seq#deliveries` for messages, `route!status`
     /// for statuses.
     pub(super) fn take(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.out.sent).iter().map(short).collect()
+        std::mem::take(&mut self.out.sent)
+            .iter()
+            .map(short)
+            .collect()
     }
 }
 
 /// [deliveries, stream seq, consumer seq, timestamp, pending] of a delivery.
 pub(super) fn delivery(sent: &Sent) -> Option<[u64; 5]> {
     let numbers = sent.reply.strip_prefix("$JS.ACK.Q.a.")?;
-    let numbers: Vec<u64> = numbers.split('.').map(|number| number.parse().unwrap()).collect();
+    let numbers: Vec<u64> = numbers
+        .split('.')
+        .map(|number| number.parse().unwrap())
+        .collect();
     numbers.try_into().ok()
 }
 
@@ -362,5 +395,9 @@ fn short(sent: &Sent) -> String {
     }
     let lines: Vec<&str> = sent.headers.trim_end().split("\r\n").collect();
     let status = lines.join(" ");
-    format!("{}!{}", sent.route, status.strip_prefix("NATS/1.0 ").unwrap_or(&status))
+    format!(
+        "{}!{}",
+        sent.route,
+        status.strip_prefix("NATS/1.0 ").unwrap_or(&status)
+    )
 }
