@@ -16,7 +16,7 @@ use super::server::Pool;
 
 /// Most scripts wait for a server, not for the processor.
 const WORKERS: usize = 4;
-/// Runs one script only: a path, or the end of one.
+/// Runs one script only: its path below `scripts`.
 const ONLY: &str = "JETWAKE_SCRIPT";
 
 /// Where the scripts are.
@@ -43,7 +43,10 @@ pub fn run_area(area: &str) -> Result<usize, String> {
         return Err(format!("{area}: no scripts"));
     }
     if let Some(only) = std::env::var_os(ONLY) {
-        files.retain(|file| file.ends_with(Path::new(&only)) || file == Path::new(&only));
+        if !directory().join(&only).is_file() {
+            return Err(format!("{ONLY}: there is no script {only:?}"));
+        }
+        files.retain(|file| *file == directory().join(&only));
     }
     let jobs: Vec<(&PathBuf, Mode)> = [Mode::Whole, Mode::EveryByte]
         .into_iter()
@@ -69,7 +72,10 @@ pub fn run_area(area: &str) -> Result<usize, String> {
     if reports.is_empty() {
         return Ok(jobs.len());
     }
+    let failed = reports.len();
     reports.sort();
+    // Scripts that share a server share the report of its failure to start.
+    reports.dedup();
     Err(format!(
         "{} of {} runs failed\n\n{}",
         reports.len(),
@@ -92,7 +98,7 @@ fn run_file(file: &Path, mode: Mode, pool: &Pool) -> Result<(), String> {
     let id = unique_id();
     let outcome = pool
         .with_server(&script.setup, |address| run(&script, address, &id, mode))
-        .map_err(|error| format!("{name}: {error}\n"))?;
+        .map_err(|error| format!("no server with {:?}: {error}\n", script.setup))?;
     outcome.map_err(|failure| {
         let mut report = format!("scripts/{name}:{} ({mode:?})\n", failure.line);
         let source = text
