@@ -30,24 +30,7 @@ pub fn directory() -> PathBuf {
 /// # Errors
 /// When a script fails, cannot be read or its server does not start.
 pub fn run_area(area: &str) -> Result<usize, String> {
-    let mut files: Vec<PathBuf> = fs::read_dir(directory().join(area))
-        .map_err(|error| format!("{area}: {error}"))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "nats")
-        })
-        .collect();
-    files.sort();
-    if files.is_empty() {
-        return Err(format!("{area}: no scripts"));
-    }
-    if let Some(only) = std::env::var_os(ONLY) {
-        if !directory().join(&only).is_file() {
-            return Err(format!("{ONLY}: there is no script {only:?}"));
-        }
-        files.retain(|file| *file == directory().join(&only));
-    }
+    let files = scripts_of(area)?;
     let jobs: Vec<(&PathBuf, Mode)> = [Mode::Whole, Mode::EveryByte]
         .into_iter()
         .flat_map(|mode| files.iter().map(move |file| (file, mode)))
@@ -77,11 +60,33 @@ pub fn run_area(area: &str) -> Result<usize, String> {
     // Scripts that share a server share the report of its failure to start.
     reports.dedup();
     Err(format!(
-        "{} of {} runs failed\n\n{}",
-        reports.len(),
+        "{failed} of {} runs failed\n\n{}",
         jobs.len(),
         reports.join("\n")
     ))
+}
+
+/// The files of an area, or the one of them that is asked for.
+fn scripts_of(area: &str) -> Result<Vec<PathBuf>, String> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory().join(area))
+        .map_err(|error| format!("{area}: {error}"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "nats")
+        })
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("{area}: no scripts"));
+    }
+    if let Some(only) = std::env::var_os(ONLY) {
+        if !directory().join(&only).is_file() {
+            return Err(format!("{ONLY}: there is no script {only:?}"));
+        }
+        files.retain(|file| *file == directory().join(&only));
+    }
+    Ok(files)
 }
 
 fn run_file(file: &Path, mode: Mode, pool: &Pool) -> Result<(), String> {
