@@ -8,6 +8,7 @@ use std::fmt::Debug;
 
 use jetwake_storage::Lsn;
 
+pub use super::job::{Job, JobDone};
 pub use super::tag::{AccountId, Inbound, Tag, TagKind};
 
 /// Nanoseconds since 1970-01-01 UTC, as handed in by the shell. Never goes back within one run.
@@ -30,7 +31,7 @@ pub enum Event<'a> {
         present: bool,
     },
     /// A background job of the store is done.
-    Job(jetwake_storage::JobDone),
+    Job(JobDone),
     /// The store is poisoned (a write or sync failed): JetStream stops on this node, core NATS goes on.
     StoreFailed(&'a str),
     /// The inbox is empty for now: hand gathered journal batches over, deliver what became deliverable.
@@ -98,7 +99,7 @@ pub trait Outbox: Debug {
 
     /// Hands a background job of the store (copying to segments, a checkpoint) to another thread. It comes back
     /// as [`Event::Job`].
-    fn run(&mut self, job: jetwake_storage::Job);
+    fn run(&mut self, job: Job);
 
     /// The `client` object of advisories for a connection number, as JSON; `None` if it is gone.
     fn client_info(&mut self, client: u64) -> Option<String>;

@@ -4,33 +4,25 @@
 //! The owner appends records, learns from the disk thread how far the journal is durable, and only then
 //! inserts messages into the groups' [`FileMessages`] and tells anybody.
 
-mod checkpoint;
-mod copy;
-mod load;
 mod open;
-mod spare;
-mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::error::StoreError;
 use crate::files::Files;
 use crate::format::Record;
 use crate::journal::{Appended, Journal};
 use crate::messages::{FileMessages, MessageStore};
 use crate::position::Lsn;
 
-pub use checkpoint::{Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Retire};
-pub use copy::{Copied, CopyJob};
 pub use open::{Opened, RecoveredGroup, Replay, ReplayRecord, Report};
-pub use spare::{SpareDone, SpareJob};
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug)]
@@ -59,30 +51,26 @@ impl Options {
 #[derive(Debug)]
 struct FileUse {
     number: u32,
-    size: u32,
     groups: Vec<u64>,
+}
+
+/// What the store knows of a group.
+#[derive(Clone, Copy, Debug, Default)]
+struct GroupUse {
+    /// Start of its newest record.
+    last: Lsn,
+    /// Records below this are in a durable checkpoint.
+    covered: Lsn,
+    /// The newest file that lists it.
+    listed: u32,
 }
 
 /// The owner's handle of a data directory.
 pub struct Store {
     files: Arc<Files>,
     journal: Journal,
-    seed: u64,
-    /// Journal files with records, oldest first.
     uses: VecDeque<FileUse>,
-    /// The groups that exist, each with the newest journal file that lists it.
-    groups: HashMap<u64, u32, FixedState>,
-    /// Groups dropped since the last checkpoint.
-    dropped: Vec<u64>,
-    /// Segments, with the groups that need them.
-    segments: HashMap<u32, Vec<u64>, FixedState>,
-    /// Checkpoint files, with the groups whose newest section is in each.
-    checkpoints: BTreeMap<u32, Vec<u64>>,
-    /// Newest journal file that is not needed any more.
-    retired: u32,
-    next_segment: Arc<AtomicU32>,
-    last_checkpoint: u32,
-    last_spare: u32,
+    groups: HashMap<u64, GroupUse, FixedState>,
 }
 
 impl fmt::Debug for Store {
@@ -97,11 +85,7 @@ impl Store {
     /// Encodes a record into the gathering batch; no I/O.
     pub fn append(&mut self, record: &Record<'_>) -> Appended {
         let appended = self.journal.append(record);
-        self.note(
-            record.group,
-            appended.start().file(),
-            self.journal.file_size(),
-        );
+        self.note(record.group, appended.start());
         appended
     }
 
@@ -125,7 +109,7 @@ impl Store {
     /// Begins a group that has no state yet, whose first sequence will be `first_seq` (0 for the usual).
     #[must_use]
     pub fn create_group(&mut self, id: u64, first_seq: u64) -> FileMessages {
-        self.groups.entry(id).or_insert(0);
+        self.groups.entry(id).or_default();
         let mut messages = FileMessages::new(Arc::clone(&self.files));
         if first_seq > 0 {
             // A fresh store accepts any first sequence.
@@ -134,26 +118,18 @@ impl Store {
         messages
     }
 
-    /// Forgets a group for good; its number must not be used again. To be called once the removal is
-    /// durable in the journal. Space is freed by later checkpoints.
-    pub fn drop_group(&mut self, id: u64) {
-        if self.groups.remove(&id).is_some() {
-            self.dropped.push(id);
-        }
-    }
-
-    /// Notes that a record of a group lies in a journal file.
-    fn note(&mut self, group: u64, file: u32, size: u32) {
-        let listed = self.groups.entry(group).or_insert(0);
-        if *listed == file {
+    /// Notes that a record of a group lies at a position.
+    fn note(&mut self, group: u64, start: Lsn) {
+        let entry = self.groups.entry(group).or_default();
+        entry.last = start;
+        if entry.listed == start.file() {
             return;
         }
-        *listed = file;
+        entry.listed = start.file();
         match self.uses.back_mut() {
-            Some(last) if last.number == file => last.groups.push(group),
+            Some(file) if file.number == start.file() => file.groups.push(group),
             _ => self.uses.push_back(FileUse {
-                number: file,
-                size,
+                number: start.file(),
                 groups: vec![group],
             }),
         }
@@ -163,5 +139,12 @@ impl Store {
     #[must_use]
     pub fn end(&self) -> Lsn {
         self.journal.end()
+    }
+
+    /// Sets damaged files aside under another name; they are never removed.
+    fn set_aside(files: &Files, name: &str) -> Result<(), StoreError> {
+        let aside = files.path(&format!("{name}.damaged"));
+        let moved = files.disk.rename(&files.path(name), &aside);
+        moved.map_err(|error| StoreError::io("rename", name, error))
     }
 }

@@ -18,12 +18,10 @@ mod info;
 mod lifecycle;
 mod listen;
 mod num_pending;
-mod pace;
 mod pull;
 mod push;
 mod redeliver;
 mod removal;
-mod reset;
 mod settings;
 mod start;
 mod state;
@@ -42,7 +40,6 @@ use courier::Courier;
 use ctx::Ctx;
 use filter::Filter;
 use num_pending::NumPending;
-use pace::Pace;
 use pull::PullQueue;
 use push::Push;
 use settings::Settings;
@@ -50,7 +47,6 @@ use state::{Op, OpBuffer, Position, State};
 
 pub use lifecycle::{Close, NewConsumer};
 pub use removal::Removal;
-pub use reset::ResetError;
 pub use state::Corrupt;
 
 use crate::jetstream::io::Timestamp;
@@ -79,7 +75,6 @@ pub struct Consumer {
     num_pending: NumPending,
     mode: Mode,
     activity: Activity,
-    pace: Pace,
     courier: Courier,
     /// For status blocks.
     block: Vec<u8>,
@@ -137,13 +132,11 @@ impl Consumer {
         mode.into_iter()
             .chain(due)
             .chain(self.activity.deadline())
-            .chain(self.pace.resume_at)
             .min()
     }
 
     /// A deadline has passed.
     pub fn on_tick(&mut self, ctx: &mut Ctx<'_>) {
-        self.resume(ctx);
         self.expire(ctx);
         self.tend_requests(ctx);
         self.beat(ctx);
@@ -156,9 +149,8 @@ impl Consumer {
         self.log.push(op, now);
     }
 
-    /// Writes what was gathered for the log; the answers that wait for it follow when it is durable. After it a
-    /// [`snapshot`](Self::snapshot) covers exactly what is in the log.
-    pub fn flush(&mut self, ctx: &mut Ctx<'_>) {
+    /// Writes what was gathered for the log; the answers that wait for it follow when it is durable.
+    fn flush(&mut self, ctx: &mut Ctx<'_>) {
         if !self.log.is_empty() {
             let name = &self.name;
             let lsn = self.log.take(|record| ctx.log.append(name, record));

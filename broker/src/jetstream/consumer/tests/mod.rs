@@ -3,7 +3,6 @@
 mod acks;
 mod inactive;
 mod interplay;
-mod pace;
 mod policies;
 mod pull;
 mod push;

@@ -84,7 +84,7 @@ impl Outbox for FakeOutbox {
         self.watched.clear();
     }
 
-    fn run(&mut self, _: jetwake_storage::Job) {}
+    fn run(&mut self, _: crate::jetstream::io::Job) {}
 
     fn client_info(&mut self, _: u64) -> Option<String> {
         None

@@ -1,0 +1,129 @@
+//! Who asked, and the way back to them: the response, and the audit advisory for whoever watches.
+
+use jetwake_protocol::jetstream::Time;
+use jetwake_protocol::jetstream::advisory::{Event, encode};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::jetstream::advisory::event_id;
+use crate::jetstream::io::{AccountId, Inbound, Outbox, Outgoing, Timestamp};
+use crate::jetstream::settings::Settings;
+
+/// An API call was answered.
+#[derive(Debug, Serialize)]
+struct Audit<'a> {
+    server: &'a str,
+    client: Value,
+    subject: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    request: &'a str,
+    response: &'a str,
+}
+
+impl Event for Audit<'_> {
+    fn kind(&self) -> &'static str {
+        "io.nats.jetstream.advisory.v1.api_audit"
+    }
+
+    fn subject(&self) -> String {
+        "$JS.EVENT.ADVISORY.API".to_owned()
+    }
+}
+
+/// An API request whose answer is still to come.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The account it came from.
+    pub(crate) account: AccountId,
+    /// Its subject.
+    pub(crate) subject: Vec<u8>,
+    /// Where the answer goes; empty if nobody waits.
+    pub(crate) reply: Vec<u8>,
+    /// Its body.
+    pub(crate) body: Vec<u8>,
+    /// The connection that sent it.
+    pub(crate) client: u64,
+}
+
+impl Request {
+    /// Keeps what the answer needs.
+    pub(crate) fn new(message: &Inbound<'_>) -> Self {
+        Self {
+            account: message.account,
+            subject: message.subject.to_vec(),
+            reply: message.reply.to_vec(),
+            body: message.payload.to_vec(),
+            client: message.client,
+        }
+    }
+
+    /// Sends the answer, and the audit advisory if anybody listens.
+    pub(crate) fn answer(
+        &self,
+        headers: &[u8],
+        response: &[u8],
+        now: Timestamp,
+        settings: &Settings,
+        out: &mut dyn Outbox,
+    ) {
+        if !self.reply.is_empty() {
+            out.publish(Outgoing {
+                account: self.account,
+                route: &self.reply,
+                subject: &self.reply,
+                reply: &[],
+                headers,
+                payload: response,
+            });
+        }
+        self.audit(response, now, settings, out);
+    }
+
+    /// Sends the answer to a call that is not audited.
+    pub(crate) fn answer_unaudited(&self, response: &[u8], out: &mut dyn Outbox) {
+        if !self.reply.is_empty() {
+            out.publish(Outgoing {
+                account: self.account,
+                route: &self.reply,
+                subject: &self.reply,
+                reply: &[],
+                headers: &[],
+                payload: response,
+            });
+        }
+    }
+
+    fn audit(&self, response: &[u8], now: Timestamp, settings: &Settings, out: &mut dyn Outbox) {
+        if !out.has_any_interest(self.account, b"$JS.EVENT.ADVISORY.API") {
+            return;
+        }
+        let client = out.client_info(self.client).unwrap_or_default();
+        let client = serde_json::from_str(&client).unwrap_or_default();
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        let event = Audit {
+            server: &settings.server_name,
+            client,
+            subject: &text(&self.subject),
+            request: &text(&self.body),
+            response: &text(response),
+        };
+        let mut body = Vec::new();
+        let domain = settings.domain.as_deref().unwrap_or_default();
+        encode(
+            &event,
+            &event_id(out),
+            Time::from_nanos(now),
+            domain,
+            &mut body,
+        );
+        let subject = event.subject();
+        out.publish(Outgoing {
+            account: self.account,
+            route: subject.as_bytes(),
+            subject: subject.as_bytes(),
+            reply: &[],
+            headers: &[],
+            payload: &body,
+        });
+    }
+}

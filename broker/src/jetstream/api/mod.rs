@@ -1,0 +1,154 @@
+//! The JetStream API: which request is for whom, and the way every answer goes.
+//!
+//! Handlers return an [`Outcome`]. An answer that reports a change waits until the change is durable; errors and
+//! reads are answered at once.
+
+mod account;
+pub(crate) mod answer;
+mod consumers;
+mod messages;
+mod router;
+mod rules;
+mod stream_info;
+mod streams;
+
+use jetwake_protocol::jetstream::responses::{ApiResponse, encode};
+use jetwake_protocol::jetstream::{API_LEVEL, ApiError};
+
+use crate::jetstream::Core;
+use crate::jetstream::api::answer::Request;
+use crate::jetstream::commit::What;
+use crate::jetstream::io::{AccountId, Outbox, Timestamp};
+use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::headers;
+
+pub(crate) use router::patterns;
+
+/// What a handler came to.
+#[derive(Debug)]
+pub(crate) enum Outcome<T> {
+    /// An answer that needs nothing.
+    Now(T),
+    /// An answer that goes out when everything decided so far is durable.
+    Durable(T),
+    /// The request waits in the queue for its entry.
+    Queued,
+}
+
+/// One request on its way through a handler.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    /// All state.
+    pub(crate) core: &'a mut Core,
+    /// Now.
+    pub(crate) now: Timestamp,
+    /// The way out.
+    pub(crate) out: &'a mut dyn Outbox,
+    /// The account it came from.
+    pub(crate) account: AccountId,
+    /// The header block.
+    pub(crate) headers: &'a [u8],
+    /// The body.
+    pub(crate) body: &'a [u8],
+    /// Who asked; taken by a handler that queues it.
+    pub(crate) request: Option<Box<Request>>,
+    /// Header block of the answer.
+    pub(crate) answer_headers: Vec<u8>,
+}
+
+impl Call<'_> {
+    /// The id of the stream called `name`.
+    pub(crate) fn stream_id(&self, name: &str) -> Result<u32, ApiError> {
+        self.core
+            .streams
+            .id(self.account, name)
+            .ok_or_else(ApiError::stream_not_found)
+    }
+
+    /// The stream called `name`.
+    pub(crate) fn stream(&self, name: &str) -> Result<&Stream, ApiError> {
+        let id = self.stream_id(name)?;
+        self.core
+            .streams
+            .get(id)
+            .ok_or_else(ApiError::stream_not_found)
+    }
+
+    /// Sends what the handler came to.
+    pub(crate) fn finish<T: ApiResponse>(mut self, result: Result<Outcome<T>, ApiError>) {
+        self.core.account(self.account).api_total += 1;
+        self.send(result);
+    }
+
+    /// The same for a call that counts only if it fails.
+    pub(crate) fn finish_uncounted<T: ApiResponse>(mut self, result: Result<Outcome<T>, ApiError>) {
+        if result.is_err() {
+            self.core.account(self.account).api_total += 1;
+            return self.send(result);
+        }
+        let (Ok(Outcome::Now(response)), Some(request)) = (result, self.request.take()) else {
+            return;
+        };
+        let mut body = Vec::new();
+        encode(&Ok(response), &mut body);
+        request.answer_unaudited(&body, self.out);
+    }
+
+    fn send<T: ApiResponse>(&mut self, result: Result<Outcome<T>, ApiError>) {
+        let Some(request) = self.request.take() else {
+            return;
+        };
+        let mut body = Vec::new();
+        let durable = match result {
+            Ok(Outcome::Queued) => return,
+            Ok(Outcome::Now(response)) => {
+                encode(&Ok(response), &mut body);
+                false
+            }
+            Ok(Outcome::Durable(response)) => {
+                encode(&Ok(response), &mut body);
+                true
+            }
+            Err(error) => {
+                self.core.account(self.account).api_errors += 1;
+                encode::<T>(&Err(error), &mut body);
+                false
+            }
+        };
+        let headers = std::mem::take(&mut self.answer_headers);
+        match self.core.log.waits() {
+            Some(lsn) if durable => {
+                self.core.log.commits.push(
+                    lsn,
+                    0,
+                    What::Answer {
+                        request,
+                        headers,
+                        body,
+                    },
+                );
+            }
+            _ => request.answer(&headers, &body, self.now, &self.core.settings, self.out),
+        }
+    }
+}
+
+/// Whether a request needs a higher API level than this server has.
+pub(crate) fn level_too_high(block: &[u8]) -> bool {
+    if block.is_empty() {
+        return false;
+    }
+    let value = headers::value(block, b"Nats-Required-Api-Level");
+    !value.is_empty() && headers::number(value) > u64::from(API_LEVEL)
+}
+
+/// The text for what cannot be done yet.
+pub(crate) fn unsupported(what: &str) -> String {
+    format!("{what} is not supported yet by this server")
+}
+
+/// The part of a sorted list that one response shows.
+pub(crate) fn page(offset: i64, total: usize, limit: usize) -> std::ops::Range<usize> {
+    let start = usize::try_from(offset).unwrap_or(0).min(total);
+    start..total.min(start + limit)
+}

@@ -1,0 +1,91 @@
+//! The facts that configurations are judged against.
+
+use jetwake_protocol::jetstream::ApiError;
+use jetwake_protocol::jetstream::account::AccountLimits;
+use jetwake_protocol::jetstream::consumer::ConsumerConfig;
+use jetwake_protocol::jetstream::consumer_config::{self, ConsumerFacts};
+use jetwake_protocol::jetstream::requests::StreamConfigRequest;
+use jetwake_protocol::jetstream::stream::{RetentionPolicy, StreamConfig};
+use jetwake_protocol::jetstream::stream_config::{self, StreamFacts};
+
+use crate::jetstream::api::Call;
+use crate::jetstream::stream::Stream;
+
+/// Consumers of a stream that sets no limit itself.
+const DEFAULT_MAX_CONSUMERS: usize = 1000;
+
+impl Call<'_> {
+    /// A stream's configuration with defaults, if it is valid.
+    pub(super) fn normalized(
+        &self,
+        request: StreamConfigRequest,
+    ) -> Result<StreamConfig, ApiError> {
+        let stream = |name: &str| self.stream(name).ok().map(|stream| &stream.config);
+        let facts = StreamFacts {
+            account: &AccountLimits::UNLIMITED,
+            max_duplicates: 0,
+            stream: &stream,
+        };
+        stream_config::normalize(request.config, request.pedantic, &facts)
+    }
+
+    /// What can be said only when a stream is built or rebuilt.
+    pub(super) fn check_buildable(&self, config: &StreamConfig) -> Result<(), ApiError> {
+        stream_config::check_filters(config)?;
+        let others = self
+            .core
+            .streams
+            .of(self.account)
+            .map(|stream| &stream.config);
+        stream_config::check_ownership(config, others)?;
+        stream_config::unsupported(config).map_or(Ok(()), Err)
+    }
+}
+
+/// A consumer's configuration with defaults, if it is valid.
+pub(super) fn consumer(
+    config: ConsumerConfig,
+    pedantic: bool,
+    stream: &Stream,
+) -> Result<ConsumerConfig, ApiError> {
+    let facts = ConsumerFacts {
+        stream: &stream.config,
+        server_max_ack_pending: 0,
+        account_max_ack_pending: 0,
+        max_request_batch: 0,
+    };
+    let config = consumer_config::normalize(config, pedantic, &facts)?;
+    consumer_config::unsupported(&config).map_or(Ok(config), Err)
+}
+
+/// Whether a name can be part of a subject.
+pub(super) fn check_path(name: &str) -> Result<(), ApiError> {
+    if name.contains(['/', '\\']) {
+        return Err(ApiError::consumer_name_contains_path_separators());
+    }
+    Ok(())
+}
+
+/// What only a new consumer is refused for.
+pub(super) fn check_new(config: &ConsumerConfig, stream: &Stream) -> Result<(), ApiError> {
+    let most = usize::try_from(stream.config.max_consumers)
+        .ok()
+        .filter(|most| *most > 0);
+    if !config.direct && stream.consumers.visible() >= most.unwrap_or(DEFAULT_MAX_CONSUMERS) {
+        return Err(ApiError::maximum_consumers_limit());
+    }
+    check_queue(config, stream, "")
+}
+
+/// What a work queue demands, given the consumers other than the one called `name`.
+pub(super) fn check_queue(
+    config: &ConsumerConfig,
+    stream: &Stream,
+    name: &str,
+) -> Result<(), ApiError> {
+    if stream.config.retention != RetentionPolicy::WorkQueue {
+        return Ok(());
+    }
+    let others = stream.consumers.iter().filter(|other| other.name() != name);
+    consumer_config::check_work_queue(config, others.map(|other| other.config()))
+}

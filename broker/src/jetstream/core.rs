@@ -1,0 +1,445 @@
+//! Events to streams and consumers: the top of the state machine.
+
+use std::collections::BTreeMap;
+
+use jetwake_protocol::jetstream::ApiError;
+use jetwake_protocol::jetstream::advisory::{Action, StreamAction};
+use jetwake_protocol::jetstream::json::to_json;
+use jetwake_protocol::jetstream::responses::{StreamDeleteResponse, encode};
+use jetwake_protocol::jetstream::stream::{StorageType, StreamConfig};
+use jetwake_storage::{JournalWriter, Lsn, MemoryMessages, Opened, RecoveredGroup, Replay, Store};
+
+use crate::jetstream::account::Account;
+use crate::jetstream::advisory::advise;
+use crate::jetstream::api::answer::Request;
+use crate::jetstream::api::patterns;
+use crate::jetstream::commit::{Commit, What};
+use crate::jetstream::consumer::Close;
+use crate::jetstream::entry::Entry;
+use crate::jetstream::env::{Agenda, Env};
+use crate::jetstream::io::{AccountId, Event, Inbound, Level, Outbox, Tag, TagKind, Timestamp};
+use crate::jetstream::log::Log;
+use crate::jetstream::settings::Settings;
+use crate::jetstream::stream::Stream;
+use crate::jetstream::streams::Streams;
+
+/// Most messages that leave before the inbox is looked at again.
+const PUMP_BUDGET: usize = 4096;
+
+/// The parts of an [`Opened`](jetwake_storage::Opened) store that the core takes; the rest is the shell's.
+#[derive(Debug)]
+pub struct JetStreamStore {
+    /// The owner's handle.
+    pub store: Store,
+    /// The groups with a checkpoint.
+    pub groups: Vec<RecoveredGroup>,
+    /// The records after the checkpoints.
+    pub replay: Replay,
+}
+
+impl JetStreamStore {
+    /// Takes an opened store apart: the core's half, and the disk thread's.
+    pub fn split(opened: Opened) -> (Self, JournalWriter) {
+        let Opened {
+            store,
+            writer,
+            groups,
+            replay,
+            ..
+        } = opened;
+        (
+            Self {
+                store,
+                groups,
+                replay,
+            },
+            writer,
+        )
+    }
+}
+
+/// JetStream on this server.
+#[derive(Debug)]
+pub struct JetStream {
+    core: Core,
+}
+
+/// All state.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) streams: Streams,
+    pub(crate) log: Log,
+    pub(crate) agenda: Agenda,
+    accounts: BTreeMap<AccountId, Account>,
+    /// Consumers that had more to deliver than the budget allowed.
+    unfinished: Vec<(u32, u32)>,
+}
+
+impl JetStream {
+    /// Brings back what the store holds, and listens.
+    pub fn new(
+        settings: Settings,
+        opened: JetStreamStore,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) -> Self {
+        let mut core = Core {
+            accounts: settings
+                .accounts
+                .iter()
+                .map(|id| (*id, Account::default()))
+                .collect(),
+            settings,
+            streams: Streams::default(),
+            log: Log::new(opened.store),
+            agenda: Agenda::default(),
+            unfinished: Vec::new(),
+        };
+        core.recover(opened.replay, now, out);
+        core.listen(out);
+        Self { core }
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, now: Timestamp, event: Event<'_>, out: &mut dyn Outbox) {
+        let core = &mut self.core;
+        match event {
+            Event::Message(message) => core.message(&message, now, out),
+            Event::Durable(lsn) => core.durable(lsn, now, out),
+            Event::Tick => core.tick(now, out),
+            Event::Interest { tag, present } => {
+                core.with_stream(tag.stream, now, out, |stream, env| {
+                    stream.with_consumer(tag.consumer, env, |consumer, ctx| {
+                        consumer.on_interest(ctx, present);
+                    });
+                });
+            }
+            Event::Job(done) => match done {},
+            Event::StoreFailed(reason) => {
+                core.log.failed = true;
+                out.log(Level::Error, &format!("JetStream storage failed: {reason}"));
+            }
+            Event::BatchEnd => core.end_batch(now, out),
+            Event::Shutdown => core.shut_down(now, out),
+        }
+    }
+
+    /// Whether nothing waits for the journal.
+    pub fn is_settled(&self) -> bool {
+        self.core.log.failed || self.core.log.waits().is_none()
+    }
+
+    /// Ends the journal: what was handed over is still written.
+    pub fn stop(&mut self) {
+        self.core.log.store.stop();
+    }
+
+    /// When [`Event::Tick`] is due; now, if there is more to deliver than the last batch took.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        if self.core.unfinished.is_empty() {
+            self.core.agenda.timers.first()
+        } else {
+            Some(0)
+        }
+    }
+}
+
+impl Core {
+    /// An account's usage and counters.
+    pub(crate) fn account(&mut self, id: AccountId) -> &mut Account {
+        self.accounts.entry(id).or_default()
+    }
+
+    /// Calls into one stream and takes up what it left behind.
+    pub(crate) fn with_stream<R>(
+        &mut self,
+        id: u32,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+        call: impl FnOnce(&mut Stream, &mut Env<'_>) -> R,
+    ) -> Option<R> {
+        let stream = self.streams.get_mut(id)?;
+        let mut env = Env {
+            now,
+            out,
+            log: &mut self.log,
+            account: self.accounts.entry(stream.account).or_default(),
+            settings: &self.settings,
+            agenda: &mut self.agenda,
+        };
+        let result = call(stream, &mut env);
+        stream.settle(&mut env);
+        Some(result)
+    }
+
+    fn listen(&mut self, out: &mut dyn Outbox) {
+        let tag = Tag {
+            kind: TagKind::Api,
+            stream: 0,
+            consumer: 0,
+        };
+        for account in &self.settings.accounts {
+            for prefix in self.settings.api_prefixes() {
+                for pattern in patterns() {
+                    out.listen(*account, format!("{prefix}.{pattern}").as_bytes(), tag);
+                }
+            }
+            if let Some(domain) = &self.settings.domain {
+                for bucket in ["$KV.>", "$O.>"] {
+                    out.listen(
+                        *account,
+                        format!("$JS.{domain}.API.{bucket}").as_bytes(),
+                        tag,
+                    );
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, message: &Inbound<'_>, now: Timestamp, out: &mut dyn Outbox) {
+        let tag = message.tag;
+        if tag.kind == TagKind::Api {
+            return self.api(message, now, out);
+        }
+        self.with_stream(tag.stream, now, out, |stream, env| match tag.kind {
+            TagKind::Publish => stream.publish(message, env),
+            TagKind::DirectGet => stream.direct_get(message, env),
+            TagKind::Next => {
+                stream.with_consumer(tag.consumer, env, |one, ctx| one.on_next(ctx, message));
+            }
+            TagKind::Ack => {
+                stream.with_consumer(tag.consumer, env, |one, ctx| one.on_ack(ctx, message));
+            }
+            TagKind::FlowControl => {
+                stream.with_consumer(tag.consumer, env, |one, ctx| {
+                    one.on_flow_control(ctx, message);
+                });
+            }
+            TagKind::Api | TagKind::Deliver => {}
+        });
+    }
+
+    fn durable(&mut self, lsn: Lsn, now: Timestamp, out: &mut dyn Outbox) {
+        self.log.became_durable(lsn);
+        while let Some(Commit { stream, what, .. }) = self.log.commits.pop(lsn) {
+            let end = what.end();
+            self.commit(stream, what, now, out);
+            if let Some(end) = end {
+                self.log.commits.bytes.free(end);
+            }
+        }
+    }
+
+    fn commit(&mut self, id: u32, what: What, now: Timestamp, out: &mut dyn Outbox) {
+        match what {
+            What::Answer {
+                request,
+                headers,
+                body,
+            } => {
+                request.answer(&headers, &body, now, &self.settings, out);
+            }
+            What::Drop { request } => self.drop_stream(id, Some(&request), now, out),
+            What::Empty { account, reply } => {
+                let reply = self.log.commits.bytes.get(reply);
+                send_empty(account, reply, out);
+            }
+            What::Publish(item) => {
+                self.with_stream(id, now, out, |stream, env| {
+                    stream.commit_publish(&item, env)
+                });
+            }
+            What::Skip { seq, reply } => {
+                self.with_stream(id, now, out, |stream, env| {
+                    stream.apply_skip(seq);
+                    stream.acknowledge_span(seq, false, reply, env);
+                });
+            }
+            What::Duplicate { seq, reply } => {
+                self.with_stream(id, now, out, |stream, env| {
+                    stream.acknowledge_span(seq, true, reply, env);
+                });
+            }
+            What::Control { entry, request } => {
+                let bytes = self.log.commits.bytes.get(entry).to_vec();
+                let Ok(entry) = Entry::decode(&bytes) else {
+                    return;
+                };
+                self.with_stream(id, now, out, |stream, env| {
+                    stream.commit_control(&entry, request.as_deref(), env);
+                });
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp, out: &mut dyn Outbox) {
+        while let Some((id, consumer)) = self.agenda.timers.pop(now) {
+            let over = self.with_stream(id, now, out, |stream, env| {
+                if consumer == 0 {
+                    stream.sweep(env);
+                    return false;
+                }
+                let over = stream.with_consumer(consumer, env, |one, ctx| {
+                    one.on_tick(ctx);
+                    one.wants_deletion()
+                });
+                over.unwrap_or(false)
+            });
+            if over == Some(true) {
+                self.delete_consumer(id, consumer, now, out);
+            }
+        }
+    }
+
+    fn end_batch(&mut self, now: Timestamp, out: &mut dyn Outbox) {
+        let mut budget = PUMP_BUDGET;
+        let mut work = std::mem::take(&mut self.unfinished);
+        work.append(&mut self.agenda.dirty);
+        work.sort_unstable();
+        work.dedup();
+        for (id, consumer) in work.drain(..) {
+            let more = self.with_stream(id, now, out, |stream, env| {
+                stream.pump(consumer, env, &mut budget)
+            });
+            if more == Some(true) {
+                self.unfinished.push((id, consumer));
+            }
+        }
+        self.agenda.dirty.clear();
+        self.log.seal();
+    }
+
+    fn shut_down(&mut self, now: Timestamp, out: &mut dyn Outbox) {
+        for id in self.streams.ids() {
+            self.with_stream(id, now, out, |stream, env| {
+                for consumer in stream.consumers.ids() {
+                    stream.with_consumer(consumer, env, |one, ctx| one.close(ctx, Close::Shutdown));
+                }
+            });
+        }
+        self.log.seal();
+    }
+
+    /// Creates a stream. The answer must wait for the log.
+    pub(crate) fn create_stream(
+        &mut self,
+        account: AccountId,
+        config: StreamConfig,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) -> Result<(), ApiError> {
+        let id = self.streams.next_id();
+        let stream = if config.storage == StorageType::Memory {
+            Stream::new(
+                id,
+                None,
+                account,
+                config,
+                now,
+                Box::new(MemoryMessages::new()),
+            )
+        } else {
+            let mut json = Vec::new();
+            to_json(&config, &mut json);
+            let (group, messages) = self.log.create_group(config.first_seq);
+            let entry = Entry::Config {
+                account,
+                created: now,
+                config: &json,
+            };
+            if self.log.control(group, &entry).is_none() {
+                return Err(ApiError::insufficient_resources());
+            }
+            Stream::new(id, Some(group), account, config, now, Box::new(messages))
+        };
+        let memory = stream.in_memory();
+        self.account(account)
+            .reserved(memory, 0, stream.config.max_bytes);
+        self.streams.add(stream);
+        self.with_stream(id, now, out, |stream, env| {
+            stream.listen(env.settings, env.out)
+        });
+        Ok(())
+    }
+
+    /// A stream is to be deleted: nothing new reaches it. Returns what its end must wait for.
+    pub(crate) fn retire_stream(
+        &mut self,
+        id: u32,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) -> Option<Lsn> {
+        self.streams.forget_name(id);
+        let group = self.with_stream(id, now, out, |stream, env| {
+            stream.deleting = true;
+            stream.unlisten(env.out);
+            stream.group
+        });
+        self.log.control(group.flatten()?, &Entry::Drop)
+    }
+
+    /// Ends a consumer, by request or because nobody used it.
+    pub(crate) fn delete_consumer(
+        &mut self,
+        id: u32,
+        consumer: u32,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) {
+        self.with_stream(id, now, out, |stream, env| {
+            if let (Some(group), Some(one)) = (stream.group, stream.consumers.get(consumer)) {
+                env.log.control(
+                    group,
+                    &Entry::ConsumerDelete {
+                        name: one.name().as_bytes(),
+                    },
+                );
+            }
+            stream.close_consumer(consumer, env);
+            stream.release_unneeded(env);
+        });
+    }
+
+    /// The end of a stream.
+    pub(crate) fn drop_stream(
+        &mut self,
+        id: u32,
+        request: Option<&Request>,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) {
+        let consumers = self.streams.get(id).map(|stream| stream.consumers.ids());
+        for consumer in consumers.unwrap_or_default() {
+            self.with_stream(id, now, out, |stream, env| {
+                stream.close_consumer(consumer, env)
+            });
+        }
+        self.with_stream(id, now, out, |stream, env| {
+            stream.unaccount(env);
+            env.agenda.timers.set(id, 0, None);
+            let event = StreamAction {
+                stream: &stream.config.name,
+                action: Action::Delete,
+            };
+            advise(&event, stream.account, env.now, env.settings, env.out);
+        });
+        self.streams.remove(id);
+        if let Some(request) = request {
+            let mut body = Vec::new();
+            encode(&Ok(StreamDeleteResponse { success: true }), &mut body);
+            request.answer(&[], &body, now, &self.settings, out);
+        }
+    }
+}
+
+fn send_empty(account: AccountId, reply: &[u8], out: &mut dyn Outbox) {
+    out.publish(crate::jetstream::io::Outgoing {
+        account,
+        route: reply,
+        subject: reply,
+        reply: &[],
+        headers: &[],
+        payload: &[],
+    });
+}

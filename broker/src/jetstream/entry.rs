@@ -1,0 +1,332 @@
+//! What a stream writes to its log besides messages: the control records of its group.
+//!
+//! An entry holds the decision or, where the outcome follows from the committed state alone, the request; so that
+//! applying the log in order gives the same stream on every run. Little endian; strings carry their length.
+
+use crate::jetstream::io::{AccountId, Timestamp};
+
+/// One control record, borrowed from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry<'a> {
+    /// The stream was created or updated; `config` is its JSON.
+    Config {
+        /// The account that owns it.
+        account: AccountId,
+        /// When the stream was created.
+        created: Timestamp,
+        /// The whole new configuration.
+        config: &'a [u8],
+    },
+    /// The stream was deleted; nothing follows.
+    Drop,
+    /// A publish that nobody was interested in: its sequence is used, its id remembered.
+    Skip {
+        /// The sequence.
+        seq: u64,
+        /// When it was published.
+        timestamp: Timestamp,
+        /// Its message id, empty if none.
+        msg_id: &'a [u8],
+    },
+    /// Messages that nobody needs any more.
+    Release {
+        /// Their sequences, eight bytes each.
+        seqs: &'a [u8],
+    },
+    /// One message was deleted by request.
+    Delete {
+        /// Its sequence.
+        seq: u64,
+        /// Whether its bytes are overwritten.
+        erase: bool,
+    },
+    /// A purge by request.
+    Purge {
+        /// Only these subjects; empty = all.
+        filter: &'a [u8],
+        /// Only sequences below this one; 0 = no bound.
+        seq: u64,
+        /// How many of the newest stay.
+        keep: u64,
+    },
+    /// Everything below this sequence is older than the stream's `max_age`.
+    Expire {
+        /// The first sequence that stays.
+        first_seq: u64,
+    },
+    /// A consumer was created or updated.
+    Consumer {
+        /// Its name.
+        name: &'a [u8],
+        /// When it was created.
+        created: Timestamp,
+        /// Its configuration as JSON.
+        config: &'a [u8],
+        /// Its state.
+        snapshot: &'a [u8],
+    },
+    /// A consumer's own operation.
+    ConsumerOp {
+        /// Its name.
+        name: &'a [u8],
+        /// The operation.
+        op: &'a [u8],
+    },
+    /// A consumer was deleted.
+    ConsumerDelete {
+        /// Its name.
+        name: &'a [u8],
+    },
+}
+
+/// Bytes that are no entry of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed log entry")]
+pub(crate) struct Malformed;
+
+const CONFIG: u8 = 1;
+const SKIP: u8 = 2;
+const RELEASE: u8 = 3;
+const DELETE: u8 = 4;
+const PURGE: u8 = 5;
+const EXPIRE: u8 = 6;
+const CONSUMER: u8 = 7;
+const CONSUMER_OP: u8 = 8;
+const CONSUMER_DELETE: u8 = 9;
+const DROP: u8 = 10;
+
+impl<'a> Entry<'a> {
+    /// What kind of entry it is.
+    pub(crate) fn tag(&self) -> u8 {
+        match self {
+            Self::Config { .. } => CONFIG,
+            Self::Skip { .. } => SKIP,
+            Self::Release { .. } => RELEASE,
+            Self::Delete { .. } => DELETE,
+            Self::Purge { .. } => PURGE,
+            Self::Expire { .. } => EXPIRE,
+            Self::Consumer { .. } => CONSUMER,
+            Self::ConsumerOp { .. } => CONSUMER_OP,
+            Self::ConsumerDelete { .. } => CONSUMER_DELETE,
+            Self::Drop => DROP,
+        }
+    }
+
+    /// Appends the entry's bytes to `into`.
+    pub(crate) fn encode(&self, into: &mut Vec<u8>) {
+        into.push(self.tag());
+        match *self {
+            Self::Drop => {}
+            Self::Config {
+                account,
+                created,
+                config,
+            } => {
+                put_u64(into, account.into());
+                put_i64(into, created);
+                put_bytes(into, config);
+            }
+            Self::Skip {
+                seq,
+                timestamp,
+                msg_id,
+            } => {
+                put_u64(into, seq);
+                put_i64(into, timestamp);
+                put_bytes(into, msg_id);
+            }
+            Self::Release { seqs } => {
+                put_bytes(into, seqs);
+            }
+            Self::Delete { seq, erase } => {
+                put_u64(into, seq);
+                into.push(u8::from(erase));
+            }
+            Self::Purge { filter, seq, keep } => {
+                put_u64(into, seq);
+                put_u64(into, keep);
+                put_bytes(into, filter);
+            }
+            Self::Expire { first_seq } => {
+                put_u64(into, first_seq);
+            }
+            Self::Consumer {
+                name,
+                created,
+                config,
+                snapshot,
+            } => {
+                put_bytes(into, name);
+                put_i64(into, created);
+                put_bytes(into, config);
+                put_bytes(into, snapshot);
+            }
+            Self::ConsumerOp { name, op } => {
+                put_bytes(into, name);
+                put_bytes(into, op);
+            }
+            Self::ConsumerDelete { name } => {
+                put_bytes(into, name);
+            }
+        }
+    }
+
+    /// Reads one entry.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut from = Reader { rest: bytes };
+        Ok(match from.u8()? {
+            CONFIG => Self::Config {
+                account: u32::try_from(from.u64()?).map_err(|_| Malformed)?,
+                created: from.i64()?,
+                config: from.bytes()?,
+            },
+            DROP => Self::Drop,
+            SKIP => Self::Skip {
+                seq: from.u64()?,
+                timestamp: from.i64()?,
+                msg_id: from.bytes()?,
+            },
+            RELEASE => Self::Release {
+                seqs: from.bytes()?,
+            },
+            DELETE => Self::Delete {
+                seq: from.u64()?,
+                erase: from.u8()? != 0,
+            },
+            PURGE => Self::Purge {
+                seq: from.u64()?,
+                keep: from.u64()?,
+                filter: from.bytes()?,
+            },
+            EXPIRE => Self::Expire {
+                first_seq: from.u64()?,
+            },
+            CONSUMER => Self::Consumer {
+                name: from.bytes()?,
+                created: from.i64()?,
+                config: from.bytes()?,
+                snapshot: from.bytes()?,
+            },
+            CONSUMER_OP => Self::ConsumerOp {
+                name: from.bytes()?,
+                op: from.bytes()?,
+            },
+            CONSUMER_DELETE => Self::ConsumerDelete {
+                name: from.bytes()?,
+            },
+            _ => return Err(Malformed),
+        })
+    }
+}
+
+/// Appends a number.
+pub(crate) fn put_u64(into: &mut Vec<u8>, value: u64) {
+    into.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a number.
+pub(crate) fn put_i64(into: &mut Vec<u8>, value: i64) {
+    into.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a string with its length.
+pub(crate) fn put_bytes(into: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    into.extend_from_slice(&len.to_le_bytes());
+    into.extend_from_slice(bytes);
+}
+
+/// Reads what the `put_` functions wrote.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    /// What is still unread.
+    pub(crate) rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    /// One byte.
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+        self.take::<1>().map(|[byte]| byte)
+    }
+
+    /// A number.
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    /// A number.
+    pub(crate) fn i64(&mut self) -> Result<i64, Malformed> {
+        self.take().map(i64::from_le_bytes)
+    }
+
+    /// A string.
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = u32::from_le_bytes(self.take()?) as usize;
+        let (head, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Entry;
+
+    #[test]
+    fn every_entry_survives_its_bytes_and_no_prefix_does() {
+        let entries = [
+            Entry::Config {
+                account: 3,
+                created: -5,
+                config: b"{}",
+            },
+            Entry::Skip {
+                seq: 7,
+                timestamp: 9,
+                msg_id: b"id",
+            },
+            Entry::Release {
+                seqs: &[1, 0, 0, 0, 0, 0, 0, 0],
+            },
+            Entry::Delete {
+                seq: 3,
+                erase: true,
+            },
+            Entry::Purge {
+                filter: b"a.>",
+                seq: 4,
+                keep: 5,
+            },
+            Entry::Expire { first_seq: 11 },
+            Entry::Consumer {
+                name: b"c",
+                created: 1,
+                config: b"{}",
+                snapshot: b"x",
+            },
+            Entry::ConsumerOp {
+                name: b"c",
+                op: b"op",
+            },
+            Entry::ConsumerDelete { name: b"c" },
+            Entry::Drop,
+        ];
+        for entry in entries {
+            let mut bytes = Vec::new();
+            entry.encode(&mut bytes);
+            assert_eq!(Entry::decode(&bytes), Ok(entry));
+            for len in 0..bytes.len() {
+                assert!(
+                    Entry::decode(&bytes[..len]).is_err(),
+                    "{entry:?} cut to {len}"
+                );
+            }
+        }
+    }
+}

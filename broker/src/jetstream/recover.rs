@@ -1,0 +1,194 @@
+//! Bringing streams back from the store: checkpoints first, then the records after them, through `apply`.
+
+use jetwake_protocol::jetstream::consumer::ConsumerConfig;
+use jetwake_protocol::jetstream::json::{Rules, from_json};
+use jetwake_protocol::jetstream::stream::StreamConfig;
+use jetwake_storage::{Insert, Kind, Replay, ReplayRecord};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::jetstream::core::Core;
+use crate::jetstream::entry::Entry;
+use crate::jetstream::io::{Level, Outbox, Timestamp};
+use crate::jetstream::log::GroupId;
+use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::headers;
+
+/// The streams by their number on disk.
+type Groups = HashMap<GroupId, u32, FixedState>;
+
+impl Core {
+    /// Applies the records of the journal, then lets streams and consumers listen.
+    pub(crate) fn recover(&mut self, replay: Replay, now: Timestamp, out: &mut dyn Outbox) {
+        let mut groups = Groups::default();
+        let ran = replay.run(&mut |record| self.replay(record, &mut groups, now, out));
+        if let Err(error) = ran {
+            self.log.failed = true;
+            out.log(Level::Error, &format!("JetStream recovery failed: {error}"));
+        }
+        for id in self.streams.ids() {
+            self.with_stream(id, now, out, |stream, env| {
+                stream.changes.clear();
+                stream.staged.last_seq = stream.messages.state().last_seq;
+                stream.account_for(env);
+                env.account
+                    .reserved(stream.in_memory(), 0, stream.config.max_bytes);
+                stream.listen(env.settings, env.out);
+                stream.sweep(env);
+                for consumer in stream.consumers.ids() {
+                    stream.with_consumer(consumer, env, |one, ctx| {
+                        one.recover(ctx);
+                        one.open(ctx);
+                    });
+                }
+                stream.release_unneeded(env);
+            });
+        }
+    }
+
+    fn replay(
+        &mut self,
+        item: &ReplayRecord<'_>,
+        groups: &mut Groups,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) {
+        let record = &item.record;
+        self.log.last_group = self.log.last_group.max(record.group);
+        let id = groups.get(&record.group).copied();
+        if record.kind == Kind::Message {
+            let Some(stream) = id.and_then(|id| self.streams.get_mut(id)) else {
+                return;
+            };
+            if item.damaged {
+                // Its sequence was used, and nobody else may get it.
+                stream.apply_skip(record.seq);
+            } else {
+                replay_message(stream, item);
+            }
+            return stream.changes.clear();
+        }
+        let Ok(entry) = Entry::decode(record.payload) else {
+            let text = format!(
+                "JetStream recovery: damaged entry of stream {}",
+                record.group
+            );
+            return out.log(Level::Error, &text);
+        };
+        match (entry, id) {
+            (
+                Entry::Config {
+                    account,
+                    created,
+                    config,
+                },
+                None,
+            ) => {
+                let parsed = from_json(config, "server.StreamConfig", Rules::Lenient);
+                let Ok(config): Result<StreamConfig, _> = parsed else {
+                    return;
+                };
+                let id = self.streams.next_id();
+                let messages = self.log.store.create_group(record.group, config.first_seq);
+                let group = Some(record.group);
+                let messages = Box::new(messages);
+                self.streams
+                    .add(Stream::new(id, group, account, config, created, messages));
+                groups.insert(record.group, id);
+            }
+            (Entry::Drop, Some(id)) => {
+                self.streams.forget_name(id);
+                self.streams.remove(id);
+                groups.remove(&record.group);
+            }
+            (entry, Some(id)) => {
+                self.with_stream(id, now, out, |stream, env| {
+                    if !stream.replay_control(&entry, env) {
+                        let text = format!("stream {}: damaged entry", stream.config.name);
+                        env.out.log(Level::Error, &text);
+                    }
+                    stream.changes.clear();
+                });
+            }
+            (_, None) => {}
+        }
+    }
+}
+
+fn replay_message(stream: &mut Stream, item: &ReplayRecord<'_>) {
+    let record = &item.record;
+    let msg_id = headers::value(record.headers, b"Nats-Msg-Id");
+    stream.remember(msg_id, record.seq, record.timestamp);
+    stream.apply_publish(&Insert {
+        seq: record.seq,
+        timestamp: record.timestamp,
+        key: record.key,
+        headers: record.headers,
+        payload: record.payload,
+        location: Some(item.location),
+    });
+}
+
+impl Stream {
+    /// Applies a control entry of an earlier life. False if it is damaged.
+    fn replay_control(
+        &mut self,
+        entry: &Entry<'_>,
+        env: &mut crate::jetstream::env::Env<'_>,
+    ) -> bool {
+        match *entry {
+            Entry::Config { config, .. } => return self.apply_config(config),
+            Entry::Skip {
+                seq,
+                timestamp,
+                msg_id,
+            } => {
+                self.remember(msg_id, seq, timestamp);
+                self.apply_skip(seq);
+            }
+            Entry::Release { seqs } => self.apply_release(seqs),
+            Entry::Delete { seq, erase } => {
+                self.apply_delete(seq, erase);
+            }
+            Entry::Purge { filter, seq, keep } => {
+                self.apply_purge(filter, seq, keep);
+            }
+            Entry::Expire { first_seq } => self.apply_expire(first_seq),
+            Entry::Consumer {
+                name,
+                created,
+                config,
+                snapshot,
+            } => {
+                let parsed = from_json(config, "server.ConsumerConfig", Rules::Lenient);
+                let (Ok(config), Ok(name)): (Result<ConsumerConfig, _>, _) =
+                    (parsed, std::str::from_utf8(name))
+                else {
+                    return false;
+                };
+                return self.restore_consumer(name, created, config, snapshot, env);
+            }
+            Entry::ConsumerOp { name, op } => {
+                let Ok(name) = std::str::from_utf8(name) else {
+                    return false;
+                };
+                let Some(id) = self.consumers.id(name) else {
+                    return true;
+                };
+                let consumer = self.consumers.get_mut(id);
+                return consumer.is_none_or(|consumer| consumer.replay(op).is_ok());
+            }
+            Entry::ConsumerDelete { name } => {
+                let id = std::str::from_utf8(name)
+                    .ok()
+                    .and_then(|name| self.consumers.id(name));
+                if let Some(id) = id {
+                    self.consumers.remove(id);
+                }
+            }
+            Entry::Drop => {}
+        }
+        true
+    }
+}

@@ -1,0 +1,50 @@
+//! What JetStream is told when it starts. Immutable afterwards.
+
+use crate::jetstream::io::AccountId;
+
+/// Settings of the JetStream core.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The server's name, as shown in stream info and advisories.
+    pub server_name: String,
+    /// The JetStream domain.
+    pub domain: Option<String>,
+    /// Whether unknown fields of API requests are errors.
+    pub strict: bool,
+    /// Most bytes of memory streams.
+    pub max_memory: u64,
+    /// Most bytes of file streams.
+    pub max_file: u64,
+    /// Most bytes that one batched direct get sends.
+    pub max_pending: u64,
+    /// Largest message that the server takes, headers and payload.
+    pub max_payload: u64,
+    /// The accounts that have JetStream.
+    pub accounts: Vec<AccountId>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            server_name: String::new(),
+            domain: None,
+            strict: true,
+            max_memory: u64::MAX,
+            max_file: u64::MAX,
+            max_pending: 64 << 20,
+            max_payload: 1 << 20,
+            accounts: vec![0],
+        }
+    }
+}
+
+impl Settings {
+    /// What API subjects start with: `$JS.API`, and `$JS.<domain>.API` if there is a domain.
+    pub(crate) fn api_prefixes(&self) -> impl Iterator<Item = String> + use<> {
+        let domain = self
+            .domain
+            .as_ref()
+            .map(|domain| format!("$JS.{domain}.API"));
+        std::iter::once("$JS.API".to_owned()).chain(domain)
+    }
+}

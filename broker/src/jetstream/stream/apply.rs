@@ -1,0 +1,271 @@
+//! The only place that changes what readers of a stream see: applies durable entries in log order.
+//!
+//! Runs for live traffic and for recovery alike, so it decides from the committed state and the entry alone: no
+//! time, no consumer, nothing in flight. What it did is noted in `changes` for the consumers.
+
+use jetwake_storage::{Insert, KeyFilter, KeyId, MessageStore};
+
+use crate::jetstream::filter::SubjectFilter;
+use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::headers::PublishHeaders;
+
+/// Something that consumers must hear of.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A message was stored.
+    Stored {
+        /// Its sequence.
+        seq: u64,
+        /// Its subject.
+        key: KeyId,
+    },
+    /// A message was removed.
+    Removed {
+        /// Its sequence.
+        seq: u64,
+        /// Its subject.
+        key: KeyId,
+        /// Why.
+        why: Why,
+    },
+    /// Messages were purged.
+    Purged {
+        /// Of these subjects only.
+        filter: Option<Vec<u8>>,
+        /// Up to this sequence.
+        upto: u64,
+    },
+}
+
+/// Why a message was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// By request.
+    Deleted,
+    /// By a limit of the stream.
+    Limit,
+    /// Its consumers are done with it.
+    Released,
+}
+
+/// What a message asks to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rollup {
+    /// Nothing.
+    None,
+    /// Everything older on its subject.
+    Subject,
+    /// Everything older.
+    All,
+}
+
+impl Rollup {
+    /// Reads the value of `Nats-Rollup`.
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+        match value {
+            b"" => Some(Self::None),
+            _ if value.eq_ignore_ascii_case(b"sub") => Some(Self::Subject),
+            _ if value.eq_ignore_ascii_case(b"all") => Some(Self::All),
+            _ => None,
+        }
+    }
+}
+
+impl Stream {
+    /// Stores a message, enforces the limits, and rolls up if it asks for that.
+    pub(crate) fn apply_publish(&mut self, message: &Insert<'_>) {
+        let Ok(meta) = self.messages.insert(message) else {
+            return;
+        };
+        self.changes.push(Change::Stored {
+            seq: meta.seq,
+            key: meta.key,
+        });
+        self.limit_subject(meta.key);
+        self.limit_all();
+        if !message.headers.is_empty() && self.config.allow_rollup_hdrs {
+            let rollup = PublishHeaders::scan(message.headers).rollup;
+            match Rollup::parse(rollup) {
+                Some(Rollup::Subject) => self.purge_matching(message.key, meta.seq, 0),
+                Some(Rollup::All) => self.purge_front(meta.seq),
+                _ => 0,
+            };
+        }
+    }
+
+    /// Uses up a sequence without storing anything.
+    pub(crate) fn apply_skip(&mut self, seq: u64) {
+        // A sequence that is already used is no news.
+        let _ = self.messages.skip(seq);
+    }
+
+    /// Removes messages that their consumers are done with.
+    pub(crate) fn apply_release(&mut self, seqs: &[u8]) {
+        for seq in seqs.chunks_exact(8) {
+            if let Ok(seq) = seq.try_into() {
+                self.remove(u64::from_le_bytes(seq), false, Why::Released);
+            }
+        }
+    }
+
+    /// Removes one message by request; whether there was one.
+    pub(crate) fn apply_delete(&mut self, seq: u64, erase: bool) -> bool {
+        self.remove(seq, erase, Why::Deleted)
+    }
+
+    /// Purges by request: how many messages went.
+    pub(crate) fn apply_purge(&mut self, filter: &[u8], seq: u64, keep: u64) -> u64 {
+        let everything = filter.is_empty() || filter == b">";
+        let state = self.messages.state();
+        match (everything, seq, keep) {
+            (true, 0, 0) => self.purge_front(state.last_seq + 1),
+            (true, 0, keep) if state.messages <= keep => 0,
+            (true, 0, keep) => self.purge_front(self.nth_from_end(keep)),
+            (true, seq, _) => self.purge_front(seq),
+            (false, 0, keep) => self.purge_matching(filter, state.last_seq + 1, keep),
+            (false, seq, _) => self.purge_matching(filter, seq, 0),
+        }
+    }
+
+    /// Removes everything below `first_seq` for its age.
+    pub(crate) fn apply_expire(&mut self, first_seq: u64) {
+        let changes = &mut self.changes;
+        self.messages.remove_front(first_seq, &mut |meta, _| {
+            changes.push(Change::Removed {
+                seq: meta.seq,
+                key: meta.key,
+                why: Why::Limit,
+            });
+        });
+    }
+
+    /// Enforces all limits, after a change of the configuration.
+    pub(crate) fn enforce_limits(&mut self) {
+        if self.config.max_msgs_per_subject > 0 {
+            let mut over = Vec::new();
+            let most = self.config.max_msgs_per_subject.unsigned_abs();
+            self.messages
+                .keys_matching(&SubjectFilter::everything(), &mut |key, count| {
+                    if count > most {
+                        over.push(key.to_vec());
+                    }
+                });
+            over.sort_unstable();
+            for key in over {
+                if let Some(id) = self.messages.key_id(&key) {
+                    self.limit_subject(id);
+                }
+            }
+        }
+        self.limit_all();
+    }
+
+    fn limit_subject(&mut self, key: KeyId) {
+        let Ok(most) = u64::try_from(self.config.max_msgs_per_subject) else {
+            return;
+        };
+        if most == 0 {
+            return;
+        }
+        while self.messages.count_of_id(key) > most {
+            let Some(oldest) = self.messages.first_of_id(key) else {
+                return;
+            };
+            self.remove(oldest.seq, false, Why::Limit);
+        }
+    }
+
+    fn limit_all(&mut self) {
+        let limit = |value: i64| {
+            if value > 0 {
+                value.unsigned_abs()
+            } else {
+                u64::MAX
+            }
+        };
+        let (messages, bytes) = (limit(self.config.max_msgs), limit(self.config.max_bytes));
+        if messages == u64::MAX && bytes == u64::MAX {
+            return;
+        }
+        loop {
+            let state = self.messages.state();
+            if state.messages == 0 || (state.messages <= messages && state.bytes <= bytes) {
+                return;
+            }
+            if !self.remove(state.first_seq, false, Why::Limit) {
+                return;
+            }
+        }
+    }
+
+    fn remove(&mut self, seq: u64, erase: bool, why: Why) -> bool {
+        let Some(meta) = self.messages.remove(seq, erase) else {
+            return false;
+        };
+        self.changes.push(Change::Removed {
+            seq,
+            key: meta.key,
+            why,
+        });
+        true
+    }
+
+    /// Purges everything below `first_seq`; past the end, the sequence moves up.
+    fn purge_front(&mut self, first_seq: u64) -> u64 {
+        let mut purged = 0;
+        self.messages
+            .remove_front(first_seq, &mut |_, _| purged += 1);
+        self.staged.last_seq = self.staged.last_seq.max(self.messages.state().last_seq);
+        self.changes.push(Change::Purged {
+            filter: None,
+            upto: first_seq.saturating_sub(1),
+        });
+        purged
+    }
+
+    /// Purges what matches below `below`, except the newest `keep`.
+    fn purge_matching(&mut self, filter: &[u8], below: u64, keep: u64) -> u64 {
+        let matcher = SubjectFilter::new(filter);
+        let total = count_below(&*self.messages, &matcher, below);
+        let mut left = total.saturating_sub(keep);
+        let (mut purged, mut from, mut upto) = (0, 0, below.saturating_sub(1));
+        while left > 0 {
+            let Some(meta) = self.messages.next_matching(from, &matcher) else {
+                break;
+            };
+            if meta.seq >= below {
+                break;
+            }
+            self.messages.remove(meta.seq, false);
+            purged += 1;
+            left -= 1;
+            from = meta.seq + 1;
+            if keep > 0 {
+                upto = meta.seq;
+            }
+        }
+        if purged > 0 {
+            self.changes.push(Change::Purged {
+                filter: Some(filter.to_vec()),
+                upto,
+            });
+        }
+        purged
+    }
+
+    /// The sequence of the `keep`th newest message.
+    fn nth_from_end(&self, keep: u64) -> u64 {
+        let mut seq = self.messages.state().last_seq + 1;
+        for _ in 0..keep {
+            match self.messages.prev(seq.saturating_sub(1)) {
+                Some(meta) => seq = meta.seq,
+                None => break,
+            }
+        }
+        seq
+    }
+}
+
+fn count_below(messages: &dyn MessageStore, filter: &dyn KeyFilter, below: u64) -> u64 {
+    messages.count_matching(0, filter) - messages.count_matching(below, filter)
+}

@@ -1,0 +1,310 @@
+//! The consumers of a stream, and how the stream drives them.
+//!
+//! After every call into a consumer the stream takes up what the consumer left behind: sequences it released,
+//! a new deadline, work for the end of the batch.
+
+use std::collections::BTreeMap;
+
+use jetwake_protocol::jetstream::advisory::{Action, ConsumerAction};
+use jetwake_protocol::jetstream::consumer::{ConsumerConfig, ConsumerInfo};
+use jetwake_protocol::jetstream::json::to_json;
+use jetwake_storage::Lsn;
+
+use crate::jetstream::advisory::advise;
+use crate::jetstream::consumer::ctx::{Ctx, OpLog};
+use crate::jetstream::consumer::{Close, Consumer, NewConsumer, Removal};
+use crate::jetstream::entry::Entry;
+use crate::jetstream::env::Env;
+use crate::jetstream::io::{AccountId, Timestamp};
+use crate::jetstream::log::{GroupId, Log};
+use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::apply::{Change, Why};
+
+/// The consumers of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Consumers {
+    /// Ascending by id.
+    list: Vec<Consumer>,
+    names: BTreeMap<String, u32>,
+    last_id: u32,
+}
+
+impl Consumers {
+    /// The id behind a name.
+    pub(crate) fn id(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    /// A consumer.
+    pub(crate) fn get(&self, id: u32) -> Option<&Consumer> {
+        let at = self.list.binary_search_by_key(&id, |one| one.id()).ok()?;
+        self.list.get(at)
+    }
+
+    /// A consumer to change.
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Consumer> {
+        let at = self.list.binary_search_by_key(&id, |one| one.id()).ok()?;
+        self.list.get_mut(at)
+    }
+
+    /// The id of the next consumer; 0 is none's.
+    fn next_id(&self) -> u32 {
+        self.last_id + 1
+    }
+
+    /// Adds a consumer; its id is greater than all before.
+    pub(crate) fn add(&mut self, consumer: Consumer) {
+        self.last_id = consumer.id();
+        self.names.insert(consumer.name().to_owned(), consumer.id());
+        self.list.push(consumer);
+    }
+
+    /// Takes a consumer out.
+    pub(crate) fn remove(&mut self, id: u32) -> Option<Consumer> {
+        let at = self.list.binary_search_by_key(&id, |one| one.id()).ok()?;
+        let consumer = self.list.remove(at);
+        self.names.remove(consumer.name());
+        Some(consumer)
+    }
+
+    /// All consumers by name.
+    pub(crate) fn by_name(&self) -> impl Iterator<Item = &Consumer> {
+        self.names.values().filter_map(|id| self.get(*id))
+    }
+
+    /// All consumers in the order of their creation.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Consumer> {
+        self.list.iter()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All ids.
+    pub(crate) fn ids(&self) -> Vec<u32> {
+        self.list.iter().map(|one| one.id()).collect()
+    }
+
+    /// How many count: those that copy to other streams do not.
+    pub(crate) fn visible(&self) -> usize {
+        self.list.iter().filter(|one| !one.config().direct).count()
+    }
+}
+
+/// Records the operations of one stream's consumers.
+#[derive(Debug)]
+pub(crate) struct ConsumerLog<'a> {
+    stream: u32,
+    group: Option<GroupId>,
+    log: &'a mut Log,
+}
+
+impl OpLog for ConsumerLog<'_> {
+    fn append(&mut self, consumer: &str, op: &[u8]) -> Option<Lsn> {
+        let entry = Entry::ConsumerOp {
+            name: consumer.as_bytes(),
+            op,
+        };
+        self.log.control(self.group?, &entry)
+    }
+
+    fn answer_when_durable(&mut self, lsn: Option<Lsn>, account: AccountId, reply: &[u8]) {
+        self.log.answer_empty(self.stream, lsn, account, reply);
+    }
+}
+
+/// Lends a stream's surroundings to one of its consumers.
+macro_rules! lend {
+    ($stream:ident, $env:ident, $durable:expr, $ctx:ident => $call:expr) => {{
+        let group = if $durable { $stream.group } else { None };
+        let mut log = ConsumerLog {
+            stream: $stream.id,
+            group,
+            log: $env.log,
+        };
+        let mut $ctx = Ctx {
+            now: $env.now,
+            account: $stream.account,
+            stream_id: $stream.id,
+            stream_name: &$stream.config.name,
+            domain: $env.settings.domain.as_deref(),
+            messages: &*$stream.messages,
+            log: &mut log,
+            out: $env.out,
+            released: &mut $stream.released,
+        };
+        $call
+    }};
+}
+
+impl Stream {
+    /// Calls into one consumer and takes up what it left behind.
+    pub(crate) fn with_consumer<R>(
+        &mut self,
+        id: u32,
+        env: &mut Env<'_>,
+        call: impl FnOnce(&mut Consumer, &mut Ctx<'_>) -> R,
+    ) -> Option<R> {
+        let consumer = self.consumers.get_mut(id)?;
+        let durable = !consumer.config().memory_storage;
+        let result = lend!(self, env, durable, ctx => call(consumer, &mut ctx));
+        if consumer.dirty() {
+            env.agenda.dirty.push((self.id, id));
+        }
+        env.agenda.timers.set(self.id, id, consumer.deadline());
+        Some(result)
+    }
+
+    /// Creates a consumer: logs it, then lets it listen. `None` if the log is closed.
+    pub(crate) fn add_consumer(
+        &mut self,
+        name: &str,
+        config: ConsumerConfig,
+        env: &mut Env<'_>,
+    ) -> Option<u32> {
+        let id = self.consumers.next_id();
+        let new = NewConsumer {
+            id,
+            name,
+            config,
+            created: env.now,
+        };
+        let durable = !new.config.memory_storage;
+        let consumer = lend!(self, env, durable, ctx => Consumer::new(&mut ctx, new));
+        Self::log_consumer(self.group, &consumer, env)?;
+        self.consumers.add(consumer);
+        self.with_consumer(id, env, |consumer, ctx| consumer.open(ctx));
+        Some(id)
+    }
+
+    /// Brings a consumer back from the log. False if its record is damaged.
+    pub(crate) fn restore_consumer(
+        &mut self,
+        name: &str,
+        created: Timestamp,
+        config: ConsumerConfig,
+        snapshot: &[u8],
+        env: &mut Env<'_>,
+    ) -> bool {
+        if let Some(old) = self.consumers.id(name) {
+            self.consumers.remove(old);
+        }
+        let id = self.consumers.next_id();
+        let new = NewConsumer {
+            id,
+            name,
+            config,
+            created,
+        };
+        let consumer = lend!(self, env, true, ctx => Consumer::restore(&mut ctx, new, snapshot));
+        match consumer {
+            Ok(consumer) => {
+                self.consumers.add(consumer);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Gives a consumer a new configuration. `None` if the log is closed.
+    pub(crate) fn update_consumer(
+        &mut self,
+        id: u32,
+        config: ConsumerConfig,
+        env: &mut Env<'_>,
+    ) -> Option<()> {
+        self.with_consumer(id, env, |consumer, ctx| consumer.update(ctx, config))?;
+        let consumer = self.consumers.get(id)?;
+        Self::log_consumer(self.group, consumer, env)?;
+        self.release_unneeded(env);
+        Some(())
+    }
+
+    fn log_consumer(group: Option<GroupId>, consumer: &Consumer, env: &mut Env<'_>) -> Option<()> {
+        let Some(group) = group.filter(|_| !consumer.config().memory_storage) else {
+            return Some(());
+        };
+        let (mut config, mut snapshot) = (Vec::new(), Vec::new());
+        to_json(consumer.config(), &mut config);
+        consumer.snapshot(&mut snapshot);
+        let (name, created) = (consumer.name().as_bytes(), consumer.created());
+        let entry = Entry::Consumer {
+            name,
+            created,
+            config: &config,
+            snapshot: &snapshot,
+        };
+        env.log.control(group, &entry).map(|_| ())
+    }
+
+    /// What a consumer tells about itself.
+    pub(crate) fn consumer_info(&mut self, id: u32, env: &mut Env<'_>) -> Option<ConsumerInfo> {
+        self.with_consumer(id, env, |consumer, ctx| consumer.info(ctx))
+    }
+
+    /// Ends a consumer and lets go what only it was holding.
+    pub(crate) fn close_consumer(&mut self, id: u32, env: &mut Env<'_>) {
+        self.with_consumer(id, env, |consumer, ctx| consumer.close(ctx, Close::Deleted));
+        let Some(consumer) = self.consumers.remove(id) else {
+            return;
+        };
+        env.agenda.timers.set(self.id, id, None);
+        let event = ConsumerAction {
+            stream: &self.config.name,
+            consumer: consumer.name(),
+            action: Action::Delete,
+        };
+        advise(&event, self.account, env.now, env.settings, env.out);
+    }
+
+    /// Tells the consumers what applying did, and the account what it cost.
+    pub(crate) fn notify(&mut self, env: &mut Env<'_>) {
+        self.account_for(env);
+        if self.consumers.is_empty() {
+            self.changes.clear();
+            return;
+        }
+        let changes = std::mem::take(&mut self.changes);
+        for at in 0..self.consumers.list.len() {
+            let Some(id) = self.consumers.list.get(at).map(|one| one.id()) else {
+                break;
+            };
+            self.with_consumer(id, env, |consumer, ctx| {
+                for change in &changes {
+                    tell(consumer, ctx, change);
+                }
+            });
+        }
+        self.changes = changes;
+        self.changes.clear();
+    }
+
+    /// Delivers what a dirty consumer has. Whether there is more.
+    pub(crate) fn pump(&mut self, id: u32, env: &mut Env<'_>, budget: &mut usize) -> bool {
+        self.with_consumer(id, env, |consumer, ctx| consumer.pump(ctx, budget))
+            .unwrap_or(false)
+    }
+
+    /// Sends the answers that had nothing to wait for, and lets released messages go.
+    pub(crate) fn settle(&mut self, env: &mut Env<'_>) {
+        env.log.send_ready(env.out);
+        self.let_go(env);
+    }
+}
+
+fn tell(consumer: &mut Consumer, ctx: &mut Ctx<'_>, change: &Change) {
+    match change {
+        Change::Stored { seq, key } => consumer.on_stored(ctx, *seq, *key),
+        Change::Removed { seq, key, why } => {
+            let removal = match why {
+                Why::Deleted => Removal::Deleted,
+                Why::Limit => Removal::Limit,
+                Why::Released => Removal::Released,
+            };
+            consumer.on_removed(ctx, *seq, *key, removal);
+        }
+        Change::Purged { filter, upto } => consumer.on_purged(ctx, filter.as_deref(), *upto),
+    }
+}

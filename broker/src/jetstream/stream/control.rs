@@ -1,0 +1,126 @@
+//! Control entries: into the log, and out of it again when durable.
+
+use jetwake_protocol::jetstream::ApiError;
+use jetwake_protocol::jetstream::advisory::{Action, StreamAction};
+use jetwake_protocol::jetstream::json::{Rules, from_json};
+use jetwake_protocol::jetstream::responses::{
+    ApiResponse, MsgDeleteResponse, StreamPurgeResponse, StreamUpdateResponse, encode,
+};
+use jetwake_protocol::jetstream::stream::StreamConfig;
+use jetwake_protocol::jetstream::stream_config;
+
+use crate::jetstream::advisory::advise;
+use crate::jetstream::api::answer::Request;
+use crate::jetstream::entry::Entry;
+use crate::jetstream::env::Env;
+use crate::jetstream::stream::Stream;
+
+impl Stream {
+    /// Logs an entry; it is applied and the request answered when it is durable, at once in memory.
+    pub(crate) fn submit(
+        &mut self,
+        entry: &Entry<'_>,
+        request: Option<Box<Request>>,
+        env: &mut Env<'_>,
+    ) {
+        match self.group {
+            None => self.commit_control(entry, request.as_deref(), env),
+            // A closed log has said so to everybody already.
+            Some(group) => {
+                env.log.submit(self.id, group, entry, request);
+            }
+        }
+    }
+
+    /// An entry is durable: applies it, tells the consumers, answers.
+    pub(crate) fn commit_control(
+        &mut self,
+        entry: &Entry<'_>,
+        request: Option<&Request>,
+        env: &mut Env<'_>,
+    ) {
+        match *entry {
+            Entry::Release { seqs } => self.apply_release(seqs),
+            Entry::Expire { first_seq } => self.apply_expire(first_seq),
+            Entry::Delete { seq, erase } => {
+                let result = if self.apply_delete(seq, erase) {
+                    Ok(MsgDeleteResponse { success: true })
+                } else {
+                    Err(ApiError::sequence_not_found(seq))
+                };
+                self.notify(env);
+                respond(request, &result, env);
+            }
+            Entry::Purge { filter, seq, keep } => {
+                let purged = self.apply_purge(filter, seq, keep);
+                self.notify(env);
+                respond(
+                    request,
+                    &Ok(StreamPurgeResponse {
+                        success: true,
+                        purged,
+                    }),
+                    env,
+                );
+            }
+            Entry::Config { config, .. } => self.commit_config(config, request, env),
+            // Skips are queued as such; consumers apply their own operations when they log them.
+            Entry::Drop
+            | Entry::Skip { .. }
+            | Entry::Consumer { .. }
+            | Entry::ConsumerOp { .. }
+            | Entry::ConsumerDelete { .. } => {}
+        }
+        self.notify(env);
+        self.arm_expiry(env);
+    }
+
+    fn commit_config(&mut self, config: &[u8], request: Option<&Request>, env: &mut Env<'_>) {
+        let before = self.config.max_bytes;
+        if !self.apply_config(config) {
+            return;
+        }
+        env.account
+            .reserved(self.in_memory(), before, self.config.max_bytes);
+        self.dedupe.expire(env.now);
+        self.listen(env.settings, env.out);
+        env.agenda.timers.set(self.id, 0, None);
+        self.notify(env);
+        self.sweep(env);
+        let event = StreamAction {
+            stream: &self.config.name,
+            action: Action::Modify,
+        };
+        advise(&event, self.account, env.now, env.settings, env.out);
+        let mut info = self.info(env.now);
+        info.config = stream_config::with_dynamic_metadata(&info.config);
+        info.domain = env.settings.domain.clone().unwrap_or_default();
+        respond(request, &Ok(StreamUpdateResponse { info: Some(info) }), env);
+    }
+
+    /// Takes over a configuration from the log and enforces its limits.
+    pub(crate) fn apply_config(&mut self, config: &[u8]) -> bool {
+        let Ok(config) = from_json::<StreamConfig>(config, "server.StreamConfig", Rules::Lenient)
+        else {
+            return false;
+        };
+        self.dedupe.set_window(config.duplicates);
+        self.config = config;
+        self.enforce_limits();
+        true
+    }
+}
+
+fn respond<T: ApiResponse>(
+    request: Option<&Request>,
+    result: &Result<T, ApiError>,
+    env: &mut Env<'_>,
+) {
+    let Some(request) = request else { return };
+    if result.is_err() {
+        env.account.api_errors += 1;
+    }
+    let mut body = Vec::new();
+    encode(result, &mut body);
+    request.answer(&[], &body, env.now, env.settings, env.out);
+}

@@ -1,0 +1,221 @@
+//! A publish from its arrival to its acknowledgement.
+
+use jetwake_protocol::jetstream::ApiError;
+use jetwake_protocol::jetstream::puback::{self, PubAck};
+use jetwake_storage::Insert;
+
+use crate::jetstream::arena::Span;
+use crate::jetstream::commit::{Publish, What};
+use crate::jetstream::entry::Entry;
+use crate::jetstream::env::Env;
+use crate::jetstream::io::{Inbound, Timestamp};
+use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::headers::{PublishHeaders, status_len};
+use crate::jetstream::stream::publish_checks::{Attempt, Refusal};
+
+impl Stream {
+    /// Takes a message that was published on one of the stream's subjects.
+    pub(crate) fn publish(&mut self, message: &Inbound<'_>, env: &mut Env<'_>) {
+        let without_status;
+        let mut block = message.headers;
+        let status = if block.is_empty() {
+            0
+        } else {
+            status_len(block)
+        };
+        if status > 0 {
+            let (version, rest) = block.split_at(b"NATS/1.0".len());
+            without_status = [version, rest.get(status..).unwrap_or(&[])].concat();
+            block = &without_status;
+        }
+        let headers = if block.is_empty() {
+            PublishHeaders::default()
+        } else {
+            PublishHeaders::scan(block)
+        };
+        let attempt = Attempt {
+            subject: message.subject,
+            reply: message.reply,
+            block,
+            headers,
+            payload: message.payload,
+            now: env.now,
+            arena: &env.log.commits.bytes,
+            settings: env.settings,
+            account: env.account,
+        };
+        match self.judge(&attempt) {
+            Ok(()) => self.store(message, block, headers.msg_id, env),
+            Err(Refusal::NoInterest) => self.skip(message, &headers, env),
+            Err(Refusal::Duplicate(seq)) => self.duplicate(seq, message.reply, env),
+            Err(Refusal::Error(error)) => self.refuse(&error, message.reply, env),
+        }
+    }
+
+    fn store(&mut self, message: &Inbound<'_>, block: &[u8], msg_id: &[u8], env: &mut Env<'_>) {
+        let seq = self.staged.last_seq + 1;
+        let timestamp = env.now.max(self.messages.state().last_ts);
+        let insert = Insert {
+            seq,
+            timestamp,
+            key: message.subject,
+            headers: block,
+            payload: message.payload,
+            location: None,
+        };
+        let Some(group) = self.group else {
+            self.remember(msg_id, seq, timestamp);
+            self.staged.last_seq = seq;
+            self.apply_publish(&insert);
+            self.notify(env);
+            self.acknowledge(seq, false, message.reply, env);
+            self.arm_expiry(env);
+            return;
+        };
+        let Some(appended) = env.log.publish(group, &insert) else {
+            return self.refuse(&ApiError::insufficient_resources(), message.reply, env);
+        };
+        self.remember(msg_id, seq, timestamp);
+        let bytes = &mut env.log.commits.bytes;
+        let key = bytes.push(message.subject);
+        let size = self.size_of(message.subject, block, message.payload);
+        let item = Publish {
+            seq,
+            timestamp,
+            location: Some(appended.location),
+            key,
+            headers: bytes.push(block),
+            payload: bytes.push(message.payload),
+            reply: bytes.push(message.reply),
+        };
+        self.staged.push(
+            seq,
+            key,
+            message.subject,
+            u32::try_from(size).unwrap_or(u32::MAX),
+        );
+        env.log
+            .commits
+            .push(appended.end, self.id, What::Publish(item));
+    }
+
+    /// A message that waited is durable.
+    pub(crate) fn commit_publish(&mut self, item: &Publish, env: &mut Env<'_>) {
+        let bytes = &env.log.commits.bytes;
+        self.staged.pop(item.seq);
+        self.apply_publish(&Insert {
+            seq: item.seq,
+            timestamp: item.timestamp,
+            key: bytes.get(item.key),
+            headers: bytes.get(item.headers),
+            payload: bytes.get(item.payload),
+            location: item.location,
+        });
+        self.notify(env);
+        self.acknowledge_span(item.seq, false, item.reply, env);
+        self.arm_expiry(env);
+    }
+
+    /// Acknowledges a message that nobody is interested in; it uses up a sequence all the same.
+    fn skip(&mut self, message: &Inbound<'_>, headers: &PublishHeaders<'_>, env: &mut Env<'_>) {
+        let seq = self.staged.last_seq + 1;
+        let entry = Entry::Skip {
+            seq,
+            timestamp: env.now,
+            msg_id: headers.msg_id,
+        };
+        self.remember(headers.msg_id, seq, env.now);
+        self.staged.last_seq = seq;
+        let Some(group) = self.group else {
+            self.apply_skip(seq);
+            return self.acknowledge(seq, false, message.reply, env);
+        };
+        let Some(lsn) = env.log.control(group, &entry) else {
+            return self.refuse(&ApiError::insufficient_resources(), message.reply, env);
+        };
+        let reply = env.log.commits.bytes.push(message.reply);
+        env.log
+            .commits
+            .push(lsn, self.id, What::Skip { seq, reply });
+    }
+
+    /// Remembers the id of a message that takes the next sequence.
+    pub(crate) fn remember(&mut self, msg_id: &[u8], seq: u64, timestamp: Timestamp) {
+        if !msg_id.is_empty() {
+            self.dedupe.expire(timestamp);
+            self.dedupe.insert(msg_id, seq, timestamp);
+        }
+        self.last_msg_id.clear();
+        self.last_msg_id.extend_from_slice(msg_id);
+    }
+
+    fn duplicate(&mut self, seq: u64, reply: &[u8], env: &mut Env<'_>) {
+        match env.log.waits() {
+            // The first copy may still be in flight.
+            Some(lsn) if self.group.is_some() => {
+                let reply = env.log.commits.bytes.push(reply);
+                env.log
+                    .commits
+                    .push(lsn, self.id, What::Duplicate { seq, reply });
+            }
+            _ => self.acknowledge(seq, true, reply, env),
+        }
+    }
+
+    /// Acknowledges a message, or once more one that was stored before.
+    pub(crate) fn acknowledge(&self, seq: u64, duplicate: bool, reply: &[u8], env: &mut Env<'_>) {
+        if reply.is_empty() || self.config.no_ack {
+            return;
+        }
+        let mut buffer = std::mem::take(&mut env.agenda.buffer);
+        buffer.clear();
+        let domain = env.settings.domain.as_deref().unwrap_or_default();
+        let ack = PubAck {
+            stream: &self.config.name,
+            seq,
+            domain,
+            duplicate,
+            ..PubAck::default()
+        };
+        ack.write(&mut buffer);
+        env.send(self.account, reply, &buffer);
+        env.agenda.buffer = buffer;
+    }
+
+    /// The same, with the reply subject in the queue's bytes.
+    pub(crate) fn acknowledge_span(
+        &self,
+        seq: u64,
+        duplicate: bool,
+        reply: Span,
+        env: &mut Env<'_>,
+    ) {
+        let mut subject = std::mem::take(&mut env.agenda.reply);
+        subject.clear();
+        subject.extend_from_slice(env.log.commits.bytes.get(reply));
+        self.acknowledge(seq, duplicate, &subject, env);
+        env.agenda.reply = subject;
+    }
+
+    pub(crate) fn refuse(&self, error: &ApiError, reply: &[u8], env: &mut Env<'_>) {
+        if reply.is_empty() || self.config.no_ack {
+            return;
+        }
+        let mut body = Vec::new();
+        puback::write_error(&self.config.name, error, &mut body);
+        env.send(self.account, reply, &body);
+    }
+}
+
+/// The value of `Nats-TTL` in seconds, -1 for `never`; `None` if it is not valid.
+pub(crate) fn ttl_seconds(value: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(value).ok()?;
+    if text.eq_ignore_ascii_case("never") {
+        return Some(-1);
+    }
+    let seconds = match text.parse::<i64>() {
+        Ok(seconds) => seconds,
+        Err(_) => jetwake_protocol::time::parse_duration(text)? / 1_000_000_000,
+    };
+    (seconds >= 1).then_some(seconds)
+}

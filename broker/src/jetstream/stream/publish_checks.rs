@@ -1,0 +1,348 @@
+//! Whether a publish is accepted: an ordered list of small checks. The order is part of the protocol, because it
+//! decides which error a client sees; it is that of an unreplicated stream.
+//!
+//! Checks read the committed state and what is in flight. They change nothing.
+
+use jetwake_protocol::jetstream::ApiError;
+use jetwake_protocol::jetstream::stream::{DiscardPolicy, RetentionPolicy};
+use jetwake_protocol::subject;
+
+use crate::jetstream::account::Account;
+use crate::jetstream::arena::Arena;
+use crate::jetstream::filter::SubjectFilter;
+use crate::jetstream::io::Timestamp;
+use crate::jetstream::settings::Settings;
+use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::apply::Rollup;
+use crate::jetstream::stream::headers::{PublishHeaders, number};
+use crate::jetstream::stream::publish::ttl_seconds;
+
+/// Largest record of a file stream.
+const MAX_RECORD: usize = 32 << 20;
+/// Largest header block.
+const MAX_HEADERS: usize = 65_535;
+
+/// A message that somebody wants to store.
+#[derive(Debug)]
+pub(crate) struct Attempt<'a> {
+    /// Its subject.
+    pub(crate) subject: &'a [u8],
+    /// Its reply subject.
+    pub(crate) reply: &'a [u8],
+    /// Its header block, as it would be stored.
+    pub(crate) block: &'a [u8],
+    /// What the server reads from the block.
+    pub(crate) headers: PublishHeaders<'a>,
+    /// Its payload.
+    pub(crate) payload: &'a [u8],
+    /// Now.
+    pub(crate) now: Timestamp,
+    /// The bytes of what is in flight.
+    pub(crate) arena: &'a Arena,
+    /// What the server was told.
+    pub(crate) settings: &'a Settings,
+    /// What the account uses.
+    pub(crate) account: &'a Account,
+}
+
+/// Why a message is not stored.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It is wrong.
+    Error(ApiError),
+    /// It is stored already, with this sequence.
+    Duplicate(u64),
+    /// Nobody wants it: it is acknowledged and dropped.
+    NoInterest,
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Error(error)
+    }
+}
+
+type Check = fn(&Stream, &Attempt<'_>) -> Result<(), Refusal>;
+
+const CHECKS: &[Check] = &[
+    record_size,
+    sealed,
+    batches,
+    increments,
+    expected_stream,
+    ttl_allowed,
+    expected_subject_sequence,
+    expected_last_sequence,
+    schedules,
+    stream_source,
+    duplicate,
+    expected_last_msg_id,
+    rollup,
+    message_size,
+    header_size,
+    server_storage,
+    interest,
+    ttl_syntax,
+    discard_new,
+];
+
+impl Stream {
+    /// Whether the stream takes the message.
+    pub(crate) fn judge(&self, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+        CHECKS.iter().try_for_each(|check| check(self, attempt))
+    }
+
+    /// What a message counts for in the stream's bytes.
+    pub(crate) fn size_of(&self, subject: &[u8], block: &[u8], payload: &[u8]) -> u64 {
+        let bytes = (subject.len() + block.len() + payload.len()) as u64;
+        match (self.in_memory(), block.is_empty()) {
+            (true, _) => 16 + bytes,
+            (false, true) => 30 + bytes,
+            (false, false) => 34 + bytes,
+        }
+    }
+}
+
+fn record_size(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let size = attempt.subject.len() + attempt.block.len() + attempt.payload.len();
+    if !stream.in_memory() && size > MAX_RECORD {
+        return Err(ApiError::stream_store_failed("message too large").into());
+    }
+    Ok(())
+}
+
+fn sealed(stream: &Stream, _: &Attempt<'_>) -> Result<(), Refusal> {
+    if stream.config.sealed {
+        return Err(ApiError::stream_sealed().into());
+    }
+    Ok(())
+}
+
+/// Neither kind of batch can be switched on yet, so both are refused as on a stream that has them off.
+fn batches(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    if attempt.reply.ends_with(b".$FI") {
+        return Err(ApiError::batch_publish_disabled().into());
+    }
+    if !attempt.headers.batch_id.is_empty() {
+        return Err(ApiError::atomic_publish_disabled().into());
+    }
+    Ok(())
+}
+
+/// Counter streams cannot be created yet.
+fn increments(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let incr = attempt.headers.incr;
+    if incr.is_empty() {
+        return Ok(());
+    }
+    let digits = incr
+        .strip_prefix(b"+")
+        .or(incr.strip_prefix(b"-"))
+        .unwrap_or(incr);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(ApiError::message_incr_invalid().into());
+    }
+    Err(ApiError::message_incr_disabled().into())
+}
+
+fn expected_stream(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let expected = attempt.headers.expected_stream;
+    if !expected.is_empty() && expected != stream.config.name.as_bytes() {
+        return Err(ApiError::stream_not_match().into());
+    }
+    Ok(())
+}
+
+fn ttl_allowed(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let ttl = attempt.headers.ttl;
+    if !ttl.is_empty() && !stream.config.allow_msg_ttl && ttl_seconds(ttl).is_some() {
+        return Err(ApiError::message_ttl_disabled().into());
+    }
+    Ok(())
+}
+
+fn expected_subject_sequence(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let (wanted, other) = (
+        attempt.headers.expected_subject_seq,
+        attempt.headers.expected_subject,
+    );
+    if wanted.is_empty() {
+        if other.is_empty() {
+            return Ok(());
+        }
+        return Err(ApiError::stream_expected_last_seq_per_subject_invalid().into());
+    }
+    let checked = if other.is_empty() {
+        attempt.subject
+    } else {
+        other
+    };
+    let actual = stream.last_on(checked, attempt.arena);
+    if number(wanted) != actual {
+        return Err(ApiError::wrong_last_sequence(actual).into());
+    }
+    Ok(())
+}
+
+impl Stream {
+    /// The newest sequence on `pattern`, in flight or committed; 0 if there is none.
+    fn last_on(&self, pattern: &[u8], arena: &Arena) -> u64 {
+        if subject::has_wildcards(pattern) {
+            let filter = SubjectFilter::new(pattern);
+            let staged = self
+                .staged
+                .last(arena, |key| subject::matches(pattern, key));
+            return staged.unwrap_or_else(|| {
+                self.messages
+                    .last_matching(u64::MAX, &filter)
+                    .map_or(0, |meta| meta.seq)
+            });
+        }
+        let (_, staged) = self.staged.of_key(arena, pattern);
+        staged.unwrap_or_else(|| {
+            self.messages
+                .last_of_key(pattern, u64::MAX)
+                .map_or(0, |meta| meta.seq)
+        })
+    }
+}
+
+fn expected_last_sequence(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let expected = attempt.headers.expected_last_seq;
+    if !expected.is_empty() && number(expected) != stream.staged.last_seq {
+        return Err(ApiError::wrong_last_sequence(stream.staged.last_seq).into());
+    }
+    Ok(())
+}
+
+/// Schedules cannot be switched on yet.
+fn schedules(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    if !attempt.headers.schedule.is_empty() {
+        return Err(ApiError::message_schedules_disabled().into());
+    }
+    Ok(())
+}
+
+fn stream_source(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    if !attempt.headers.stream_source.is_empty() {
+        return Err(ApiError::message_stream_source_invalid().into());
+    }
+    Ok(())
+}
+
+fn duplicate(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    if attempt.headers.msg_id.is_empty() {
+        return Ok(());
+    }
+    match stream.dedupe.find(attempt.headers.msg_id, attempt.now) {
+        Some(seq) => Err(Refusal::Duplicate(seq)),
+        None => Ok(()),
+    }
+}
+
+fn expected_last_msg_id(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let expected = attempt.headers.expected_msg_id;
+    if !expected.is_empty() && expected != stream.last_msg_id {
+        let actual = String::from_utf8_lossy(&stream.last_msg_id);
+        return Err(ApiError::wrong_last_msg_id(actual).into());
+    }
+    Ok(())
+}
+
+fn rollup(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let value = attempt.headers.rollup;
+    if value.is_empty() {
+        return Ok(());
+    }
+    if !stream.config.allow_rollup_hdrs || stream.config.deny_purge {
+        return Err(ApiError::stream_rollup_failed("rollup not permitted").into());
+    }
+    if Rollup::parse(value).is_none() {
+        let value = String::from_utf8_lossy(value).to_lowercase();
+        let text = format!("rollup value invalid: {value:?}");
+        return Err(ApiError::stream_rollup_failed(text).into());
+    }
+    Ok(())
+}
+
+fn message_size(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let size = attempt.block.len() + attempt.payload.len();
+    match u64::try_from(stream.config.max_msg_size) {
+        Ok(most) if size as u64 > most => Err(ApiError::message_exceeds_maximum().into()),
+        _ => Ok(()),
+    }
+}
+
+fn header_size(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    if attempt.block.len() > MAX_HEADERS {
+        return Err(ApiError::header_exceeds_maximum().into());
+    }
+    Ok(())
+}
+
+fn server_storage(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let (used, most) = if stream.in_memory() {
+        (attempt.account.memory, attempt.settings.max_memory)
+    } else {
+        (attempt.account.storage, attempt.settings.max_file)
+    };
+    if most == u64::MAX {
+        return Ok(());
+    }
+    let size = stream.size_of(attempt.subject, attempt.block, attempt.payload);
+    if used + stream.staged.bytes + size > most {
+        return Err(ApiError::insufficient_resources().into());
+    }
+    Ok(())
+}
+
+fn interest(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    if stream.config.retention == RetentionPolicy::Interest && !stream.wanted(attempt.subject) {
+        return Err(Refusal::NoInterest);
+    }
+    Ok(())
+}
+
+fn ttl_syntax(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let ttl = attempt.headers.ttl;
+    if !ttl.is_empty() && ttl_seconds(ttl).is_none() {
+        return Err(ApiError::message_ttl_invalid().into());
+    }
+    Ok(())
+}
+
+fn discard_new(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let config = &stream.config;
+    if config.discard != DiscardPolicy::New {
+        return Ok(());
+    }
+    let refuse = |text| Err(ApiError::stream_store_failed(text).into());
+    let limit = |value: i64| u64::try_from(value).ok().filter(|most| *most > 0);
+    // Whether the subject is full, so that storing this message drops its oldest.
+    let subject_full = || {
+        limit(config.max_msgs_per_subject).is_some_and(|most| {
+            let (in_flight, _) = stream.staged.of_key(attempt.arena, attempt.subject);
+            stream.messages.count_of_key(attempt.subject) + in_flight >= most
+        })
+    };
+    if config.discard_new_per_subject && attempt.headers.rollup.is_empty() && subject_full() {
+        return refuse("maximum messages per subject exceeded");
+    }
+    let state = stream.messages.state();
+    if let Some(most) = limit(config.max_msgs)
+        && state.messages + stream.staged.len() >= most
+        && !subject_full()
+    {
+        return refuse("maximum messages exceeded");
+    }
+    if let Some(most) = limit(config.max_bytes) {
+        let size = stream.size_of(attempt.subject, attempt.block, attempt.payload);
+        let oldest = || stream.messages.first_of_key(attempt.subject);
+        let makes_room =
+            || subject_full() && oldest().is_some_and(|oldest| u64::from(oldest.size) >= size);
+        if state.bytes + stream.staged.bytes + size > most && !makes_room() {
+            return refuse("maximum bytes exceeded");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Interest and work-queue retention: a message leaves when its consumers are done with it.
+//!
+//! Consumers say which sequences they let go; the stream asks the others and logs what goes.
+
+use jetwake_protocol::jetstream::stream::RetentionPolicy;
+use jetwake_protocol::subject;
+use jetwake_storage::Meta;
+
+use crate::jetstream::entry::Entry;
+use crate::jetstream::env::Env;
+use crate::jetstream::stream::Stream;
+
+/// Most sequences of one log entry.
+const BATCH: usize = 8192;
+
+impl Stream {
+    /// Whether any consumer wants messages on `subject`.
+    pub(crate) fn wanted(&self, key: &[u8]) -> bool {
+        self.consumers.iter().any(|consumer| {
+            let filters = consumer.config().filters();
+            let matches = |filter: &String| subject::matches(filter.as_bytes(), key);
+            filters.is_empty() || filters.iter().any(matches)
+        })
+    }
+
+    /// Removes what consumers released and nobody else needs.
+    pub(crate) fn let_go(&mut self, env: &mut Env<'_>) {
+        if self.released.is_empty() {
+            return;
+        }
+        let released = std::mem::take(&mut self.released);
+        if self.config.retention != RetentionPolicy::Limits {
+            let metas = released.iter().filter_map(|seq| self.messages.meta(*seq));
+            let unneeded: Vec<u64> = metas
+                .filter(|meta| !self.needed(meta))
+                .map(|meta| meta.seq)
+                .collect();
+            self.release(&unneeded, env);
+        }
+    }
+
+    /// After a consumer is gone from an interest stream: removes what only it was holding.
+    pub(crate) fn release_unneeded(&mut self, env: &mut Env<'_>) {
+        if self.config.retention != RetentionPolicy::Interest {
+            return;
+        }
+        let mut unneeded = Vec::new();
+        let mut next = self.messages.next(0);
+        while let Some(meta) = next {
+            if !self.needed(&meta) {
+                unneeded.push(meta.seq);
+            }
+            next = self.messages.next(meta.seq + 1);
+        }
+        self.release(&unneeded, env);
+    }
+
+    fn needed(&self, meta: &Meta) -> bool {
+        self.consumers
+            .iter()
+            .any(|consumer| consumer.needs(meta.seq, meta.key, &*self.messages))
+    }
+
+    fn release(&mut self, seqs: &[u64], env: &mut Env<'_>) {
+        for batch in seqs.chunks(BATCH) {
+            let bytes: Vec<u8> = batch.iter().flat_map(|seq| seq.to_le_bytes()).collect();
+            self.submit(&Entry::Release { seqs: &bytes }, None, env);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The core driven by hand: a recording outbox, a journal on a faulty disk, and time as a number.
+
+mod api;
+mod publish;
+mod recovery;
+mod rig;

@@ -1,0 +1,137 @@
+//! What was acknowledged is there after a crash.
+
+use super::rig::{Rig, SECOND, block};
+
+#[test]
+fn everything_acknowledged_survives_every_crash() {
+    for seed in 0..20 {
+        let mut rig = Rig::new();
+        rig.stream(
+            r#"{"name":"S","subjects":["s.>"],"allow_rollup_hdrs":true,"max_msgs_per_subject":5}"#,
+        );
+        rig.stream(r#"{"name":"T","subjects":["t"],"first_seq":10}"#);
+        rig.stream(r#"{"name":"M","subjects":["m"],"storage":"memory"}"#);
+        for n in 0..20 {
+            rig.publish(
+                &format!("s.{}", n % 3),
+                &[("Nats-Msg-Id", &n.to_string())],
+                "x",
+            );
+        }
+        rig.api("STREAM.MSG.DELETE.S", r#"{"seq":20}"#);
+        rig.api("STREAM.PURGE.S", r#"{"filter":"s.1","keep":1}"#);
+        rig.publish("s.0", &[("Nats-Rollup", "sub")], "y");
+        rig.publish("t", &[], "");
+        rig.api("STREAM.PURGE.T", "");
+        let before = (
+            rig.state("S"),
+            rig.state("T"),
+            rig.api("STREAM.MSG.GET.S", r#"{"last_by_subj":"s.0"}"#),
+        );
+        // In flight: may survive or not, but nothing before it is touched.
+        rig.send("s.9", "_INBOX.1", "", "z");
+        rig.handle(crate::jetstream::io::Event::BatchEnd);
+        let mut rig = rig.crash(seed);
+        let state = rig.state("S");
+        assert!(
+            state == before.0 || state == (before.0.0 + 1, before.0.1, before.0.2 + 1),
+            "{state:?}"
+        );
+        assert_eq!(rig.state("T"), before.1);
+        assert_eq!(
+            rig.api("STREAM.MSG.GET.S", r#"{"last_by_subj":"s.0"}"#),
+            before.2
+        );
+        assert!(
+            rig.publish("s.1", &[("Nats-Msg-Id", "7")], "")
+                .contains("\"seq\":8,\"duplicate\": true")
+        );
+        assert_eq!(rig.publish("t", &[], ""), r#"{"stream":"T","seq":11}"#);
+        assert!(!rig.send("m", "", "", ""), "memory streams are gone");
+        assert!(rig.out.lines.is_empty(), "{:?}", rig.out.lines);
+    }
+}
+
+#[test]
+fn deleted_streams_stay_deleted_and_their_names_are_free() {
+    let mut rig = Rig::new();
+    rig.stream(r#"{"name":"S"}"#);
+    rig.publish("S", &[], "");
+    rig.api("STREAM.DELETE.S", "");
+    let mut rig = rig.crash(1);
+    assert!(rig.api("STREAM.INFO.S", "").contains("10059"));
+    rig.stream(r#"{"name":"S"}"#);
+    let mut rig = rig.crash(2);
+    assert_eq!(rig.state("S"), (0, 0, 0));
+    assert_eq!(rig.publish("S", &[], ""), r#"{"stream":"S","seq":1}"#);
+}
+
+#[test]
+fn updates_and_expiry_survive() {
+    let mut rig = Rig::new();
+    rig.stream(r#"{"name":"S","max_age":1000000000,"duplicate_window":1000000000}"#);
+    rig.publish("S", &[], "");
+    rig.pass(2 * SECOND);
+    rig.publish("S", &[], "");
+    rig.api(
+        "STREAM.UPDATE.S",
+        r#"{"name":"S","subjects":["S","x"],"description":"d"}"#,
+    );
+    let mut rig = rig.crash(3);
+    assert_eq!(rig.state("S"), (1, 2, 2));
+    assert!(
+        rig.api("STREAM.INFO.S", "")
+            .contains(r#""description":"d""#)
+    );
+    assert_eq!(rig.publish("x", &[], ""), r#"{"stream":"S","seq":3}"#);
+}
+
+#[test]
+fn consumers_survive_with_what_they_acknowledged() {
+    let mut rig = Rig::new();
+    rig.stream(r#"{"name":"S","retention":"workqueue"}"#);
+    let create = r#"{"stream_name":"S","config":{"durable_name":"C","ack_policy":"explicit","deliver_policy":"all"}}"#;
+    let created = rig.api("CONSUMER.CREATE.S.C", create);
+    assert!(
+        created.contains(r#""name":"C""#) && !created.contains("error"),
+        "{created}"
+    );
+    for _ in 0..3 {
+        rig.publish("S", &[], "x");
+    }
+    rig.send("$JS.API.CONSUMER.MSG.NEXT.S.C", "_INBOX.9", "", "2");
+    rig.settle();
+    let delivered = rig.take();
+    assert_eq!(delivered.len(), 2, "{delivered:?}");
+    let answer = rig.ask(&delivered[1].reply, &block(&[]), "+ACK");
+    assert_eq!(answer.payload, "");
+    rig.settle();
+    assert_eq!(rig.state("S"), (2, 1, 3));
+    let mut rig = rig.crash(4);
+    assert_eq!(rig.state("S"), (2, 1, 3));
+    let info = rig.api("CONSUMER.INFO.S.C", "");
+    assert!(
+        info.contains(r#""num_ack_pending":1,"num_redelivered":0,"num_waiting":0,"num_pending":1"#),
+        "{info}"
+    );
+    let deleted = rig.api("CONSUMER.DELETE.S.C", "");
+    assert!(deleted.contains("\"success\":true"));
+    let mut rig = rig.crash(5);
+    assert!(rig.api("CONSUMER.INFO.S.C", "").contains("10014"));
+}
+
+#[test]
+fn a_failed_store_refuses_and_does_not_acknowledge() {
+    let mut rig = Rig::new();
+    rig.stream(r#"{"name":"S"}"#);
+    rig.take();
+    rig.send("S", "_INBOX.1", "", "lost");
+    rig.handle(crate::jetstream::io::Event::StoreFailed("disk is gone"));
+    assert_eq!(rig.take(), []);
+    rig.send("S", "_INBOX.2", "", "refused");
+    let refused = rig.take();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].payload.contains("10023"), "{refused:?}");
+    rig.send("$JS.API.INFO", "_INBOX.3", "", "");
+    assert!(rig.take()[0].payload.contains("10023"));
+}
