@@ -116,7 +116,9 @@ impl Session {
     pub(super) async fn run(mut self, mut socket: OwnedReadHalf) {
         let mut buffer = Vec::with_capacity(BUFFER_MIN);
         let end = loop {
-            let end = match socket.read_buf(&mut buffer).await {
+            let read = socket.read_buf(&mut buffer).await;
+            let filled = buffer.len() == buffer.capacity();
+            let end = match read {
                 Ok(0) => Some(End::silent(CloseReason::ClientClosed)),
                 Ok(_) => self.take(&mut buffer),
                 Err(_) => Some(End::silent(CloseReason::ReadError)),
@@ -125,7 +127,7 @@ impl Session {
             if let Some(end) = end {
                 break end;
             }
-            self.resize(&mut buffer);
+            self.resize(&mut buffer, filled);
             self.hold_back().await;
         };
         self.finish(end);
@@ -266,10 +268,13 @@ impl Session {
             .extend_from_slice(line);
     }
 
-    /// Makes room for what comes next, and gives memory back that is no longer needed.
-    fn resize(&self, buffer: &mut Vec<u8>) {
+    /// Makes room for what comes next, and gives memory back that is no longer needed. A client that filled the
+    /// buffer gets a larger one: every read is a batch for all who receive from it.
+    fn resize(&self, buffer: &mut Vec<u8>, filled: bool) {
         let needed = self.parser.needed().saturating_sub(buffer.len());
-        if buffer.len() + needed > buffer.capacity() {
+        if filled && buffer.capacity() < BUFFER_MAX {
+            buffer.reserve_exact(needed.max(buffer.capacity() * 2 - buffer.len()));
+        } else if buffer.len() + needed > buffer.capacity() {
             let more = needed.max(buffer.capacity().min(BUFFER_MAX));
             buffer.reserve_exact(more);
         } else if buffer.is_empty() && buffer.capacity() > BUFFER_MAX {
