@@ -31,14 +31,21 @@ fn subjects(input: &[u8]) {
     let (left, right) = input.split_at(input.len() / 2);
     assert_eq!(subject::overlap(left, right), subject::overlap(right, left));
     if subject::is_literal(left) && subject::is_valid(left) && subject::is_valid(right) {
-        assert_eq!(subject::matches(right, left), subject::is_subset_of(left, right));
+        assert_eq!(
+            subject::matches(right, left),
+            subject::is_subset_of(left, right)
+        );
     }
     if let (Ok(source), Ok(destination)) = (std::str::from_utf8(left), std::str::from_utf8(right))
         && let Ok(transform) = Transform::new(source, destination, Strictness::Lenient)
     {
         transform.apply(left, 7, &mut Vec::new());
     }
-    let _ = (AckSubject::parse(input), parse_flow_control(input), AckKind::parse(input));
+    let _ = (
+        AckSubject::parse(input),
+        parse_flow_control(input),
+        AckKind::parse(input),
+    );
 }
 
 fn times(text: &str) {

@@ -7,7 +7,10 @@ use jetwake_protocol::wire::{ClientOp, ClientParser, ConnectOptions, Limits, Par
 use libfuzzer_sys::fuzz_target;
 
 fn run(parts: &[&[u8]], headers: bool) -> (Vec<String>, Option<ParseError>) {
-    let mut parser = ClientParser::new(Limits { max_control_line: 128, max_payload: 256 });
+    let mut parser = ClientParser::new(Limits {
+        max_control_line: 128,
+        max_payload: 256,
+    });
     parser.set_headers_allowed(headers);
     let (mut buffer, mut ops) = (Vec::new(), Vec::new());
     for part in parts {

@@ -4,6 +4,7 @@
 //! randomness (where a random number is needed, it is handed in).
 
 pub mod ack;
+pub mod conf;
 pub mod header;
 pub mod jetstream;
 pub mod nuid;

@@ -186,6 +186,11 @@ impl Loaded<'_> {
         }
     }
 
+    /// Header and body as they lie in the file.
+    fn record(&self) -> &[u8] {
+        &self.bytes()[self.at - RECORD_HEADER..self.at + self.header.body_len()]
+    }
+
     fn lend(&self, use_it: &mut dyn FnMut(StoredRef<'_>)) {
         let body = &self.bytes()[self.at..self.at + self.header.body_len()];
         let (key, headers, payload) = self.header.split(body);
@@ -250,10 +255,6 @@ impl Files {
         self.table.write().journal.insert(number, Arc::new(file));
     }
 
-    pub(crate) fn journal(&self, number: u32) -> Option<Arc<RecordFile>> {
-        self.table.read().journal.get(&number).cloned()
-    }
-
     pub(crate) fn take_journal(&self, number: u32) -> Option<Arc<RecordFile>> {
         self.table.write().journal.remove(&number)
     }
@@ -281,17 +282,33 @@ impl Files {
         location: Location,
         use_it: &mut dyn FnMut(StoredRef<'_>),
     ) -> Result<(), ReadError> {
-        let file = {
-            let table = self.table.read();
-            table
-                .get(location)
-                .0
-                .cloned()
-                .ok_or_else(|| missing(seq, location))?
-        };
-        let (Location::Journal { offset, .. } | Location::Segment { offset, .. }) = location;
+        // Not under the lock: the caller's code runs here.
+        let (file, offset) = self.file_of(seq, location)?;
         file.load(self, seq, offset)?.lend(use_it);
         Ok(())
+    }
+
+    /// Lends a checked record with its header, and its key.
+    pub(crate) fn lend_record<T>(
+        &self,
+        seq: u64,
+        location: Location,
+        use_it: impl FnOnce(&[u8], &[u8]) -> T,
+    ) -> Result<T, ReadError> {
+        let (file, offset) = self.file_of(seq, location)?;
+        let loaded = file.load(self, seq, offset)?;
+        let record = loaded.record();
+        let key = &record[RECORD_HEADER..RECORD_HEADER + loaded.header.key_len];
+        Ok(use_it(record, key))
+    }
+
+    fn file_of(&self, seq: u64, location: Location) -> Result<(Arc<RecordFile>, u32), ReadError> {
+        let table = self.table.read();
+        let (file, offset) = table.get(location);
+        Ok((
+            Arc::clone(file.ok_or_else(|| missing(seq, location))?),
+            offset,
+        ))
     }
 }
 

@@ -2,14 +2,26 @@
 //!
 //! A decoder never trusts a length before the checksum that covers it, and never panics on any input.
 
+mod checkpoint;
 mod journal;
 mod record;
+mod segment;
+
+pub(crate) use checkpoint::{
+    CHECKPOINT_HEADER, CheckpointHeader, SectionHeader, put_varint, take_varint,
+};
+pub(crate) use segment::{
+    DIRECTORY_ENTRY, DirectoryEntry, ROW, Row, SEGMENT_HEADER, Trailer, decode_segment_header,
+    encode_segment_header,
+};
 
 pub(crate) use journal::{
     BATCH_HEADER, BATCHES_START, BatchHeader, FILE_HEADER, FileHeader, HEADER_COPIES, WATERMARK_AT,
     decode_watermark, encode_watermark,
 };
-pub(crate) use record::{HeaderError, RECORD_HEADER, RecordHeader, encode_record, record_size};
+pub(crate) use record::{
+    HeaderError, RECORD_HEADER, RecordHeader, encode_record, padded, record_size, restamp,
+};
 pub use record::{Kind, Record};
 
 /// The version that this code writes and the highest it reads.

@@ -123,6 +123,14 @@ pub(crate) fn encode_record(out: &mut Vec<u8>, seed: Seed, offset: u32, record: 
     out.resize(end, 0);
 }
 
+/// Gives a copied record the checksum of its new place.
+pub(crate) fn restamp(record: &mut [u8], seed: Seed, offset: u32) {
+    if let Some(header) = record.get_mut(..RECORD_HEADER) {
+        let sum = seed.sum(offset, &header[4..]);
+        put(header, 0, sum.to_le_bytes());
+    }
+}
+
 impl RecordHeader {
     /// Decodes the header at the start of `bytes`, which lies at `offset` of a file with this seed.
     pub(crate) fn decode(bytes: &[u8], seed: Seed, offset: u32) -> Result<Self, HeaderError> {

@@ -17,7 +17,7 @@ use crate::format::{
 use crate::messages::Location;
 use crate::position::Lsn;
 
-pub(crate) use scan::{Scan, scan};
+pub(crate) use scan::{Scan, Walked, scan};
 pub(crate) use writer::pair;
 pub use writer::{JournalWriter, Written};
 
@@ -234,7 +234,7 @@ impl Journal {
         let wanted = self.next_size.max(need);
         let spare = {
             let mut queue = self.shared.queue.lock();
-            let fits = queue.spares.iter().position(|spare| spare.size >= wanted);
+            let fits = queue.spares.iter().position(|spare| spare.size >= need);
             fits.map(|at| queue.spares.swap_remove(at))
         };
         let previous = self.end;
@@ -253,27 +253,21 @@ impl Journal {
         }
     }
 
-    /// The size of the file that would come next, when no spare for it is at hand.
+    /// The size of the file that would come next, when no spare is at hand.
     pub(crate) fn wants_spare(&self) -> Option<u32> {
-        if self.size == 0 {
-            return None;
-        }
-        let queue = self.shared.queue.lock();
-        let ready = queue
-            .spares
-            .iter()
-            .any(|spare| spare.size >= self.next_size);
-        (!ready).then_some(self.next_size)
+        let unused = self.size == 0;
+        let wanted = !unused && self.shared.queue.lock().spares.is_empty();
+        wanted.then_some(self.next_size)
     }
 
-    /// Offers a file for reuse; false when there are enough.
-    pub(crate) fn offer_spare(&self, spare: Spare) -> bool {
-        let mut queue = self.shared.queue.lock();
-        if spare.size < self.next_size || queue.spares.len() >= 2 {
-            return false;
-        }
-        queue.spares.push(spare);
-        true
+    /// Offers a file for reuse.
+    pub(crate) fn offer_spare(&self, spare: Spare) {
+        self.shared.queue.lock().spares.push(spare);
+    }
+
+    /// Length of the current file.
+    pub(crate) fn file_size(&self) -> u32 {
+        self.size
     }
 
     /// Why the writer gave up, if it did.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Resume, Spare};
+use super::Resume;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files::{Files, JOURNAL, file_name, file_number};
@@ -42,7 +42,7 @@ pub(crate) struct ScannedFile {
 pub(crate) struct Scan {
     pub(crate) files: Vec<ScannedFile>,
     /// Files with nothing to say: not yet written in their role, or behind the torn end.
-    pub(crate) idle: Vec<Spare>,
+    pub(crate) idle: Vec<String>,
     /// Files that cannot be read at all.
     pub(crate) unreadable: Vec<String>,
     /// Damage, one line each.
@@ -52,6 +52,8 @@ pub(crate) struct Scan {
     /// Group, index, position: records of the group with that index or more, before that position, are
     /// replaced.
     pub(crate) replaced: Vec<(u64, u64, Lsn)>,
+    retired: u32,
+    durable: Lsn,
     last_index: HashMap<u64, u64, foldhash::fast::FixedState>,
     pub(crate) resume: Option<Resume>,
 }
@@ -83,9 +85,18 @@ struct FileScan<'a> {
     later: &'a mut dyn FnMut(u32) -> Lsn,
 }
 
-/// Reads all journal files of the directory.
-pub(crate) fn scan(files: &Files, names: &[String]) -> Result<Scan, StoreError> {
-    let mut scan = Scan::default();
+/// Reads the journal files above `retired`; everything below `durable` is known to have been durable.
+pub(crate) fn scan(
+    files: &Files,
+    names: &[String],
+    retired: u32,
+    durable: Lsn,
+) -> Result<Scan, StoreError> {
+    let mut scan = Scan {
+        retired,
+        durable,
+        ..Scan::default()
+    };
     let mut numbers: Vec<u32> = names
         .iter()
         .filter_map(|n| file_number(JOURNAL, n))
@@ -96,6 +107,10 @@ pub(crate) fn scan(files: &Files, names: &[String]) -> Result<Scan, StoreError> 
     };
     let mut candidates = Vec::new();
     for number in numbers {
+        if number <= retired {
+            scan.idle.push(file_name(JOURNAL, number));
+            continue;
+        }
         if let Some(candidate) = scan.open(files, number)? {
             candidates.push(candidate);
         }
@@ -143,7 +158,7 @@ impl Scan {
                     // Begun a moment before a crash, or cut: nothing is left to tell.
                     self.report.push(format!("{name}: empty"));
                 }
-                self.idle.push(Spare { name, size });
+                self.idle.push(name);
                 Ok(None)
             }
             Head::Rescued(header) => {
@@ -175,13 +190,10 @@ impl Scan {
             if number > wanted {
                 // Behind the end that the newer file sealed.
                 let name = file_name(JOURNAL, number);
-                self.idle.push(Spare {
-                    name,
-                    size: candidate.bytes.len() as u32,
-                });
+                self.idle.push(name);
                 continue;
             }
-            if number < wanted {
+            if number < wanted && wanted > self.retired {
                 self.report
                     .push(format!("{} is missing", file_name(JOURNAL, wanted)));
             }
@@ -193,13 +205,13 @@ impl Scan {
 
     /// Scans the chain; returns where the good records end and the last batch header's checksum.
     fn read_chain(&mut self, chain: &[Candidate]) -> (Lsn, u32) {
-        let mut watermark = Lsn::default();
+        let mut watermark = self.durable;
         for candidate in chain {
             let slot = candidate.bytes.get(WATERMARK_AT as usize..).unwrap_or(&[]);
             let slot = decode_watermark(slot, candidate.header.generation).unwrap_or_default();
             watermark = watermark.max(candidate.header.watermark).max(slot);
         }
-        let mut end = Lsn::default();
+        let mut end = self.durable;
         let mut sum = 0;
         for (at, candidate) in chain.iter().enumerate() {
             let header = &candidate.header;
@@ -247,10 +259,7 @@ impl Scan {
                     end = Lsn::new(header.number, offset);
                     for dead in &chain[at + 1..] {
                         let name = file_name(JOURNAL, dead.header.number);
-                        self.idle.push(Spare {
-                            name,
-                            size: dead.bytes.len() as u32,
-                        });
+                        self.idle.push(name);
                     }
                     break;
                 }
@@ -262,11 +271,7 @@ impl Scan {
     /// Notes files behind the end: what they hold was never acknowledged.
     fn discard(&mut self, dead: &[Candidate]) {
         for candidate in dead {
-            let name = file_name(JOURNAL, candidate.header.number);
-            self.idle.push(Spare {
-                name,
-                size: candidate.bytes.len() as u32,
-            });
+            self.idle.push(file_name(JOURNAL, candidate.header.number));
         }
     }
 
@@ -282,6 +287,9 @@ impl Scan {
             return false;
         };
         let previous = first.header.previous;
+        if previous.file() <= self.retired {
+            return false;
+        }
         if earlier
             .last()
             .is_some_and(|last| last.header.number == previous.file())
@@ -289,7 +297,7 @@ impl Scan {
             return false;
         }
         let name = file_name(JOURNAL, previous.file());
-        let Some(at) = self.idle.iter().position(|idle| idle.name == name) else {
+        let Some(at) = self.idle.iter().position(|idle| *idle == name) else {
             return false;
         };
         *watermark = (*watermark).max(latest_watermark(later, BATCHES_START));

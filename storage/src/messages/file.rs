@@ -1,10 +1,16 @@
 //! Messages that lie in files: in the journal right after they were written, in segments later.
+//!
+//! Messages up to `copied_through` are in segments, later ones in the journal. For each segment the store
+//! remembers how many of its messages are alive and which single ones died: that is what a checkpoint
+//! must say about a sealed file.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::store::{Bodies, Messages, Removal};
 use super::{Insert, Location, ReadError, Stored, StoredRef};
 use crate::files::Files;
+use crate::segment::Section;
 
 /// Counted per message beyond its key, headers and payload.
 const OVERHEAD: usize = 30;
@@ -22,6 +28,58 @@ pub type FileMessages = Messages<FileBodies>;
 #[derive(Debug)]
 pub struct FileBodies {
     files: Arc<Files>,
+    /// Highest sequence that a copy pass has dealt with.
+    copied_through: u64,
+    segments: BTreeMap<u32, SegmentUse>,
+}
+
+/// What of this store is in one segment.
+#[derive(Debug, Default)]
+struct SegmentUse {
+    live: u64,
+    /// Messages removed singly; those removed from the front are known by the first sequence.
+    dead: Vec<u64>,
+}
+
+/// A message to copy out of the journal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CopyItem {
+    pub(crate) seq: u64,
+    pub(crate) timestamp: i64,
+    pub(crate) location: Location,
+    pub(crate) size: u32,
+}
+
+/// Where a copy pass put a group's messages.
+#[derive(Debug)]
+pub(crate) struct MovedGroup {
+    pub(crate) group: u64,
+    /// Everything up to this sequence was dealt with.
+    pub(crate) through: u64,
+    /// Sequence, segment, offset.
+    pub(crate) moved: Vec<(u64, u32, u32)>,
+}
+
+/// The part of a checkpoint that is about messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MessagesState {
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) last_ts: i64,
+    pub(crate) copied_through: u64,
+    /// Number and dead sequences, ascending.
+    pub(crate) segments: Vec<(u32, Vec<u64>)>,
+    /// First sequence and length: the live messages in the journal.
+    pub(crate) runs: Vec<(u64, u64)>,
+}
+
+/// What a message counts for.
+pub(crate) fn file_size(key: &[u8], headers: &[u8], payload: &[u8]) -> u32 {
+    let mut bytes = OVERHEAD + key.len() + payload.len();
+    if !headers.is_empty() {
+        bytes += HEADERS_OVERHEAD + headers.len();
+    }
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 pub(crate) fn pack(location: Location) -> u64 {
@@ -44,24 +102,177 @@ pub(crate) fn unpack(place: u64) -> Location {
 
 impl FileMessages {
     pub(crate) fn new(files: Arc<Files>) -> Self {
-        Self::with_bodies(FileBodies { files })
+        Self::with_bodies(FileBodies {
+            files,
+            copied_through: 0,
+            segments: BTreeMap::new(),
+        })
+    }
+
+    /// The live messages in journal files up to `through` that no copy pass has seen, and the sequence up
+    /// to which that is all of them.
+    pub(crate) fn uncopied(&self, through: u32) -> (Vec<CopyItem>, u64) {
+        let mut items = Vec::new();
+        for (seq, entry) in self.index.entries_from(self.bodies.copied_through + 1) {
+            let location = unpack(entry.place);
+            match location {
+                Location::Journal { file, .. } if file <= through => items.push(CopyItem {
+                    seq,
+                    timestamp: entry.timestamp,
+                    location,
+                    size: entry.size,
+                }),
+                _ => return (items, seq - 1),
+            }
+        }
+        // Later messages will get later sequences, and lie in later files.
+        (items, self.index.state().last_seq)
+    }
+
+    /// Whether a live message lies in a journal file up to `through`.
+    pub(crate) fn needs_journal(&self, through: u32) -> bool {
+        let first = self
+            .index
+            .entries_from(self.bodies.copied_through + 1)
+            .next();
+        first.is_some_and(|(_, entry)| {
+            matches!(unpack(entry.place), Location::Journal { file, .. } if file <= through)
+        })
+    }
+
+    /// Takes over what a copy pass did.
+    pub(crate) fn relocate(&mut self, group: &MovedGroup) {
+        let first_seq = self.index.state().first_seq;
+        for &(seq, segment, offset) in &group.moved {
+            let holder = self.bodies.segments.entry(segment).or_default();
+            if let Some(entry) = self.index.entry_mut(seq) {
+                entry.place = pack(Location::Segment {
+                    file: segment,
+                    offset,
+                });
+                holder.live += 1;
+            } else if seq > first_seq {
+                holder.dead.push(seq);
+            }
+        }
+        self.bodies.copied_through = self.bodies.copied_through.max(group.through);
+    }
+
+    /// What a checkpoint says about the messages.
+    pub(crate) fn checkpoint(&self) -> MessagesState {
+        let state = self.index.state();
+        let mut segments = Vec::new();
+        for (number, holder) in self
+            .bodies
+            .segments
+            .iter()
+            .filter(|(_, holder)| holder.live > 0)
+        {
+            let after_first = |seq: &&u64| **seq > state.first_seq;
+            let mut dead: Vec<u64> = holder.dead.iter().filter(after_first).copied().collect();
+            dead.sort_unstable();
+            segments.push((*number, dead));
+        }
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for (seq, _) in self.index.entries_from(self.bodies.copied_through + 1) {
+            match runs.last_mut() {
+                Some((first, len)) if *first + *len == seq => *len += 1,
+                _ => runs.push((seq, 1)),
+            }
+        }
+        MessagesState {
+            first_seq: state.first_seq,
+            last_seq: state.last_seq,
+            last_ts: state.last_ts,
+            copied_through: self.bodies.copied_through,
+            segments,
+            runs,
+        }
+    }
+
+    /// Forgets segments in which nothing is alive; checkpoints name them no more.
+    pub(crate) fn forget_dead_segments(&mut self) {
+        self.bodies.segments.retain(|_, holder| holder.live > 0);
+    }
+
+    /// Whether a segment holds only dead messages of this store, so that a checkpoint would free space.
+    #[must_use]
+    pub fn has_dead_segments(&self) -> bool {
+        self.bodies.segments.values().any(|holder| holder.live == 0)
+    }
+
+    /// Takes in the live messages of one segment; segments come in ascending order of sequence.
+    pub(crate) fn load_segment(
+        &mut self,
+        number: u32,
+        section: &Section,
+        state: &MessagesState,
+        dead: &[u64],
+    ) {
+        let mut ids = vec![None; section.keys.len()];
+        let mut live = 0;
+        for row in &section.rows {
+            if row.seq < state.first_seq || dead.binary_search(&row.seq).is_ok() {
+                continue;
+            }
+            let Some(key) = section.keys.get(row.key as usize) else {
+                continue;
+            };
+            if self.index.check_next(row.seq).is_err() {
+                continue;
+            }
+            let place = pack(Location::Segment {
+                file: number,
+                offset: row.offset,
+            });
+            let known = &mut ids[row.key as usize];
+            let meta = match *known {
+                Some(id) => self
+                    .index
+                    .insert_known(row.seq, row.timestamp, id, row.size, place),
+                None => self
+                    .index
+                    .insert(row.seq, row.timestamp, key, row.size, place),
+            };
+            *known = Some(meta.key);
+            live += 1;
+        }
+        self.bodies.segments.insert(
+            number,
+            SegmentUse {
+                live,
+                dead: dead.to_vec(),
+            },
+        );
+    }
+
+    /// Sets the ends as a checkpoint has them, after its messages were taken in.
+    pub(crate) fn finish_load(&mut self, state: &MessagesState) {
+        self.index
+            .restore_ends(state.first_seq, state.last_seq, state.last_ts);
+        self.bodies.copied_through = state.copied_through;
     }
 }
 
 impl Bodies for FileBodies {
     fn size(message: &Insert<'_>) -> u32 {
-        let mut bytes = OVERHEAD + message.key.len() + message.payload.len();
-        if !message.headers.is_empty() {
-            bytes += HEADERS_OVERHEAD + message.headers.len();
-        }
-        u32::try_from(bytes).unwrap_or(u32::MAX)
+        file_size(message.key, message.headers, message.payload)
     }
 
     fn put(&mut self, message: &Insert<'_>) -> u64 {
         message.location.map_or(NOWHERE, pack)
     }
 
-    fn drop_place(&mut self, _seq: u64, _place: u64, _removal: Removal) {}
+    fn drop_place(&mut self, seq: u64, place: u64, removal: Removal) {
+        if let Location::Segment { file, .. } = unpack(place)
+            && let Some(holder) = self.segments.get_mut(&file)
+        {
+            holder.live = holder.live.saturating_sub(1);
+            if removal != Removal::Front {
+                holder.dead.push(seq);
+            }
+        }
+    }
 
     fn get(&self, seq: u64, _timestamp: i64, place: u64) -> Result<Stored, ReadError> {
         self.files.get(seq, unpack(place))

@@ -90,6 +90,23 @@ impl Index {
         place: u64,
     ) -> Meta {
         let key = self.keys.insert(key, seq);
+        self.push(seq, timestamp, key, size, place)
+    }
+
+    /// As [`insert`](Self::insert) with a key whose name is in use.
+    pub(super) fn insert_known(
+        &mut self,
+        seq: u64,
+        timestamp: i64,
+        key: KeyId,
+        size: u32,
+        place: u64,
+    ) -> Meta {
+        self.keys.insert_known(key, seq);
+        self.push(seq, timestamp, key, size, place)
+    }
+
+    fn push(&mut self, seq: u64, timestamp: i64, key: KeyId, size: u32, place: u64) -> Meta {
         let entry = Entry {
             timestamp,
             place,
@@ -127,6 +144,21 @@ impl Index {
             self.empty_first = last_seq + 1;
         }
         Ok(())
+    }
+
+    /// Restores the ends of a store read back from a checkpoint.
+    pub(super) fn restore_ends(&mut self, empty_first: u64, last_seq: u64, last_ts: i64) {
+        self.empty_first = empty_first;
+        self.last_seq = last_seq.max(self.last_seq);
+        self.last_ts = last_ts;
+    }
+
+    pub(super) fn entry_mut(&mut self, seq: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(seq)
+    }
+
+    pub(super) fn entries_from(&self, from: u64) -> impl Iterator<Item = (u64, Entry)> + '_ {
+        self.entries.iter_from(from)
     }
 
     pub(super) fn entry(&self, seq: u64) -> Option<Entry> {

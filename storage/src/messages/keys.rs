@@ -84,11 +84,17 @@ impl KeyTable {
         if !self.emptied.is_empty() {
             self.reclaim();
         }
-        let id = self.lookup(name).unwrap_or_else(|| self.create(name));
-        let postings = &mut self.keys[id as usize].postings;
-        self.live += usize::from(postings.len() == 0);
-        postings.push(seq);
-        KeyId(id)
+        let id = KeyId(self.lookup(name).unwrap_or_else(|| self.create(name)));
+        self.insert_known(id, seq);
+        id
+    }
+
+    /// Adds a sequence to a key that exists.
+    pub(super) fn insert_known(&mut self, id: KeyId, seq: u64) {
+        if let Some(key) = self.keys.get_mut(id.0 as usize) {
+            self.live += usize::from(key.postings.len() == 0);
+            key.postings.push(seq);
+        }
     }
 
     fn create(&mut self, name: &[u8]) -> u32 {

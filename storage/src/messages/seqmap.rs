@@ -182,6 +182,11 @@ impl<V: Copy> SeqMap<V> {
         Some(self.chunks[chunk].values[at])
     }
 
+    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut V> {
+        let (chunk, at) = self.locate(seq)?;
+        self.chunks[chunk].values.get_mut(at)
+    }
+
     pub(super) fn first(&self) -> Option<(u64, V)> {
         let chunk = self.chunks.front()?;
         Some(chunk.item(chunk.start))

@@ -4,25 +4,33 @@
 //! The owner appends records, learns from the disk thread how far the journal is durable, and only then
 //! inserts messages into the groups' [`FileMessages`] and tells anybody.
 
+mod checkpoint;
+mod copy;
+mod load;
 mod open;
+mod spare;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::error::StoreError;
 use crate::files::Files;
 use crate::format::Record;
 use crate::journal::{Appended, Journal};
 use crate::messages::{FileMessages, MessageStore};
 use crate::position::Lsn;
 
+pub use checkpoint::{Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Retire};
+pub use copy::{Copied, CopyJob};
 pub use open::{Opened, RecoveredGroup, Replay, ReplayRecord, Report};
+pub use spare::{SpareDone, SpareJob};
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug)]
@@ -51,26 +59,30 @@ impl Options {
 #[derive(Debug)]
 struct FileUse {
     number: u32,
+    size: u32,
     groups: Vec<u64>,
-}
-
-/// What the store knows of a group.
-#[derive(Clone, Copy, Debug, Default)]
-struct GroupUse {
-    /// Start of its newest record.
-    last: Lsn,
-    /// Records below this are in a durable checkpoint.
-    covered: Lsn,
-    /// The newest file that lists it.
-    listed: u32,
 }
 
 /// The owner's handle of a data directory.
 pub struct Store {
     files: Arc<Files>,
     journal: Journal,
+    seed: u64,
+    /// Journal files with records, oldest first.
     uses: VecDeque<FileUse>,
-    groups: HashMap<u64, GroupUse, FixedState>,
+    /// The groups that exist, each with the newest journal file that lists it.
+    groups: HashMap<u64, u32, FixedState>,
+    /// Groups dropped since the last checkpoint.
+    dropped: Vec<u64>,
+    /// Segments, with the groups that need them.
+    segments: HashMap<u32, Vec<u64>, FixedState>,
+    /// Checkpoint files, with the groups whose newest section is in each.
+    checkpoints: BTreeMap<u32, Vec<u64>>,
+    /// Newest journal file that is not needed any more.
+    retired: u32,
+    next_segment: Arc<AtomicU32>,
+    last_checkpoint: u32,
+    last_spare: u32,
 }
 
 impl fmt::Debug for Store {
@@ -85,7 +97,11 @@ impl Store {
     /// Encodes a record into the gathering batch; no I/O.
     pub fn append(&mut self, record: &Record<'_>) -> Appended {
         let appended = self.journal.append(record);
-        self.note(record.group, appended.start());
+        self.note(
+            record.group,
+            appended.start().file(),
+            self.journal.file_size(),
+        );
         appended
     }
 
@@ -109,7 +125,7 @@ impl Store {
     /// Begins a group that has no state yet, whose first sequence will be `first_seq` (0 for the usual).
     #[must_use]
     pub fn create_group(&mut self, id: u64, first_seq: u64) -> FileMessages {
-        self.groups.entry(id).or_default();
+        self.groups.entry(id).or_insert(0);
         let mut messages = FileMessages::new(Arc::clone(&self.files));
         if first_seq > 0 {
             // A fresh store accepts any first sequence.
@@ -118,18 +134,26 @@ impl Store {
         messages
     }
 
-    /// Notes that a record of a group lies at a position.
-    fn note(&mut self, group: u64, start: Lsn) {
-        let entry = self.groups.entry(group).or_default();
-        entry.last = start;
-        if entry.listed == start.file() {
+    /// Forgets a group for good; its number must not be used again. To be called once the removal is
+    /// durable in the journal. Space is freed by later checkpoints.
+    pub fn drop_group(&mut self, id: u64) {
+        if self.groups.remove(&id).is_some() {
+            self.dropped.push(id);
+        }
+    }
+
+    /// Notes that a record of a group lies in a journal file.
+    fn note(&mut self, group: u64, file: u32, size: u32) {
+        let listed = self.groups.entry(group).or_insert(0);
+        if *listed == file {
             return;
         }
-        entry.listed = start.file();
+        *listed = file;
         match self.uses.back_mut() {
-            Some(file) if file.number == start.file() => file.groups.push(group),
+            Some(last) if last.number == file => last.groups.push(group),
             _ => self.uses.push_back(FileUse {
-                number: start.file(),
+                number: file,
+                size,
                 groups: vec![group],
             }),
         }
@@ -139,12 +163,5 @@ impl Store {
     #[must_use]
     pub fn end(&self) -> Lsn {
         self.journal.end()
-    }
-
-    /// Sets damaged files aside under another name; they are never removed.
-    fn set_aside(files: &Files, name: &str) -> Result<(), StoreError> {
-        let aside = files.path(&format!("{name}.damaged"));
-        let moved = files.disk.rename(&files.path(name), &aside);
-        moved.map_err(|error| StoreError::io("rename", name, error))
     }
 }

@@ -1,19 +1,24 @@
 //! Opening a directory: what is there, what is damaged, and what must be applied again.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use super::load::{Checkpoints, Segments, read_checkpoints};
 use super::{Options, Store};
 use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::files::{Files, JOURNAL, RecordFile, file_name};
-use crate::format::Record;
-use crate::journal::{JournalWriter, Resume, Scan, Sizes, pair, scan};
-use crate::messages::{FileMessages, Location};
+use crate::files::{
+    CHECKPOINT, Files, JOURNAL, RecordFile, SEGMENT, SPARE, file_name, file_number,
+};
+use crate::format::{Kind, Record, RecordHeader};
+use crate::journal::{JournalWriter, Resume, Scan, Sizes, Spare, Walked, pair, scan};
+use crate::messages::{FileMessages, Insert, Location, MessageStore as _, MessagesState};
 use crate::position::Lsn;
 
 /// A group whose state was found in a checkpoint.
@@ -117,14 +122,9 @@ impl Store {
         let listed = files.disk.list(dir);
         let names =
             listed.map_err(|error| StoreError::io("list", dir.display().to_string(), error))?;
-        let mut scan = scan(&files, &names)?;
-        for name in &scan.unreadable {
-            Self::set_aside(&files, name)?;
-        }
-        for idle in std::mem::take(&mut scan.idle) {
-            let removed = files.disk.remove(&files.path(&idle.name));
-            removed.map_err(|error| StoreError::io("remove", idle.name, error))?;
-        }
+        let checkpoints = read_checkpoints(&files, &names)?;
+        let mut scan = scan(&files, &names, checkpoints.retired, checkpoints.durable)?;
+        tidy(&files, &names, &checkpoints, &mut scan)?;
         for file in &scan.files {
             let record_file = RecordFile::new(file_name(JOURNAL, file.number), file.generation);
             if file.damaged {
@@ -132,37 +132,253 @@ impl Store {
             }
             files.add_journal(file.number, record_file);
         }
-        let resume = scan.resume.unwrap_or(Resume {
+        let mut store = Self::assemble(files, options, &names, &checkpoints, &scan)?;
+        let recovered = recover(&store.0.files, checkpoints, &scan)?;
+        let sizes: HashMap<u32, u32, FixedState> = scan
+            .files
+            .iter()
+            .map(|file| (file.number, file.size))
+            .collect();
+        scan.walk(&mut |walked| {
+            let (group, file) = (walked.header.group, walked.start.file());
+            if !recovered.is_dropped(group) {
+                store
+                    .0
+                    .note(group, file, sizes.get(&file).copied().unwrap_or(0));
+            }
+        })?;
+        let mut lines = scan.report.clone();
+        lines.extend(recovered.report);
+        let lost = scan.lost.iter().copied().chain(recovered.lost).collect();
+        let replay = Replay {
+            scan,
+            covered: recovered.covered,
+        };
+        let report = Report { lines, lost };
+        let (store, writer) = store;
+        Ok(Opened {
+            store,
+            writer,
+            groups: recovered.groups,
+            replay,
+            report,
+        })
+    }
+
+    fn assemble(
+        files: Arc<Files>,
+        options: Options,
+        names: &[String],
+        checkpoints: &Checkpoints,
+        scan: &Scan,
+    ) -> Result<(Self, JournalWriter), StoreError> {
+        let nothing = Resume {
             last_file: 0,
-            end: Lsn::default(),
+            end: checkpoints.durable,
             chain: 0,
-        });
+        };
+        let mut resume = scan.resume.unwrap_or(nothing);
+        resume.last_file = resume
+            .last_file
+            .max(checkpoints.retired)
+            .max(resume.end.file());
         let sizes = Sizes {
             first: options.journal_first,
             max: options.journal_max,
         };
         let (journal, writer) = pair(Arc::clone(&files), options.seed, sizes, resume);
-        let mut store = Self {
-            files,
+        let highest = |kind| {
+            names
+                .iter()
+                .filter_map(|name| file_number(kind, name))
+                .max()
+        };
+        let groups = checkpoints
+            .groups
+            .iter()
+            .filter(|(_, found)| !found.dropped);
+        let store = Self {
             journal,
-            uses: std::collections::VecDeque::new(),
-            groups: HashMap::default(),
+            seed: options.seed,
+            uses: VecDeque::new(),
+            groups: groups.map(|(group, _)| (*group, 0)).collect(),
+            dropped: Vec::new(),
+            segments: checkpoints.segments(),
+            checkpoints: checkpoints.files.clone(),
+            retired: checkpoints.retired,
+            next_segment: Arc::new(AtomicU32::new(highest(SEGMENT).unwrap_or(0) + 1)),
+            last_checkpoint: highest(CHECKPOINT).unwrap_or(0),
+            last_spare: highest(SPARE).unwrap_or(0),
+            files,
         };
-        scan.walk(&mut |walked| store.note(walked.header.group, walked.start))?;
-        let report = Report {
-            lines: scan.report.clone(),
-            lost: scan.lost.clone(),
-        };
-        let replay = Replay {
-            scan,
-            covered: HashMap::default(),
-        };
-        Ok(Opened {
-            store,
-            writer,
-            groups: Vec::new(),
-            replay,
-            report,
-        })
+        for name in names
+            .iter()
+            .filter(|name| file_number(SPARE, name).is_some())
+        {
+            let failed = |error| StoreError::io("open", name, error);
+            let file = store
+                .files
+                .disk
+                .open(&store.files.path(name))
+                .map_err(failed)?;
+            let size = u32::try_from(file.size().map_err(failed)?).unwrap_or(0);
+            store.journal.offer_spare(Spare {
+                name: name.clone(),
+                size,
+            });
+        }
+        Ok((store, writer))
     }
+}
+
+/// Removes what never counted and sets aside what cannot be read.
+fn tidy(
+    files: &Files,
+    names: &[String],
+    checkpoints: &Checkpoints,
+    scan: &mut Scan,
+) -> Result<(), StoreError> {
+    for name in scan.unreadable.iter().chain(&checkpoints.set_aside) {
+        let aside = files.path(&format!("{name}.damaged"));
+        let moved = files.disk.rename(&files.path(name), &aside);
+        moved.map_err(|error| StoreError::io("rename", name, error))?;
+    }
+    let unfinished = names.iter().filter(|name| name.ends_with(".tmp")).cloned();
+    let idle = std::mem::take(&mut scan.idle);
+    for name in idle
+        .into_iter()
+        .chain(unfinished)
+        .chain(checkpoints.orphans(names))
+    {
+        let removed = files.disk.remove(&files.path(&name));
+        removed.map_err(|error| StoreError::io("remove", name, error))?;
+    }
+    Ok(())
+}
+
+/// The groups as their checkpoints have them.
+struct Recovered {
+    groups: Vec<RecoveredGroup>,
+    covered: HashMap<u64, Lsn, FixedState>,
+    report: Vec<String>,
+    lost: Vec<(u64, u64)>,
+}
+
+impl Recovered {
+    fn is_dropped(&self, group: u64) -> bool {
+        self.covered.get(&group) == Some(&Lsn(u64::MAX))
+    }
+}
+
+/// Loads segments and, from the journal, the messages that were not copied when the checkpoint was taken.
+fn recover(
+    files: &Arc<Files>,
+    checkpoints: Checkpoints,
+    scan: &Scan,
+) -> Result<Recovered, StoreError> {
+    let mut segments = Segments::default();
+    let mut groups = Vec::new();
+    let mut covered: HashMap<u64, Lsn, FixedState> = HashMap::default();
+    let mut tails: HashMap<u64, Tail, FixedState> = HashMap::default();
+    for (id, found) in checkpoints.groups {
+        covered.insert(
+            id,
+            if found.dropped {
+                Lsn(u64::MAX)
+            } else {
+                found.covered
+            },
+        );
+        if found.dropped {
+            continue;
+        }
+        let messages = segments.load(files, id, &found.state)?;
+        let blob = Bytes::from(found.blob);
+        tails.insert(
+            id,
+            Tail {
+                at: groups.len(),
+                run: 0,
+                state: found.state,
+            },
+        );
+        groups.push(RecoveredGroup {
+            id,
+            blob,
+            messages,
+            covered: found.covered,
+        });
+    }
+    if tails.values().any(|tail| !tail.state.runs.is_empty()) {
+        scan.walk(&mut |walked| {
+            let Some(tail) = tails.get_mut(&walked.header.group) else {
+                return;
+            };
+            let group = &mut groups[tail.at];
+            if walked.start < group.covered && tail.wants(&walked.header) {
+                insert_walked(&mut group.messages, walked);
+            }
+        })?;
+    }
+    let mut lost = Vec::new();
+    for tail in tails.into_values() {
+        let group = &mut groups[tail.at];
+        for (first, len) in &tail.state.runs {
+            let gone = (*first..first + len).filter(|seq| group.messages.meta(*seq).is_none());
+            lost.extend(gone.map(|seq| (group.id, seq)));
+        }
+        group.messages.finish_load(&tail.state);
+    }
+    // What the scan found damaged is not reported twice.
+    lost.retain(|item| !scan.lost.contains(item));
+    lost.sort_unstable();
+    let mut report = checkpoints.report;
+    report.extend(segments.into_report());
+    Ok(Recovered {
+        groups,
+        covered,
+        report,
+        lost,
+    })
+}
+
+/// Which messages of a group are to be found in the journal.
+struct Tail {
+    at: usize,
+    /// The run that the next message may be in.
+    run: usize,
+    state: MessagesState,
+}
+
+impl Tail {
+    fn wants(&mut self, header: &RecordHeader) -> bool {
+        if header.kind != Kind::Message {
+            return false;
+        }
+        while let Some((first, len)) = self.state.runs.get(self.run) {
+            if header.seq < first + len {
+                return header.seq >= *first;
+            }
+            self.run += 1;
+        }
+        false
+    }
+}
+
+fn insert_walked(messages: &mut FileMessages, walked: &Walked<'_>) {
+    let Some(body) = walked.body else { return };
+    let record = walked.header.record(body);
+    let location = Location::Journal {
+        file: walked.start.file(),
+        offset: walked.start.offset(),
+    };
+    // A record that is there twice counts once.
+    let _ = messages.insert(&Insert {
+        seq: record.seq,
+        timestamp: record.timestamp,
+        key: record.key,
+        headers: record.headers,
+        payload: record.payload,
+        location: Some(location),
+    });
 }

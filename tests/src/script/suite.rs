@@ -16,7 +16,7 @@ use super::server::Pool;
 
 /// Most scripts wait for a server, not for the processor.
 const WORKERS: usize = 4;
-/// Runs one script only: a path, or the end of one.
+/// Runs one script only: its path below `scripts`.
 const ONLY: &str = "JETWAKE_SCRIPT";
 
 /// Where the scripts are.
@@ -30,21 +30,7 @@ pub fn directory() -> PathBuf {
 /// # Errors
 /// When a script fails, cannot be read or its server does not start.
 pub fn run_area(area: &str) -> Result<usize, String> {
-    let mut files: Vec<PathBuf> = fs::read_dir(directory().join(area))
-        .map_err(|error| format!("{area}: {error}"))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "nats")
-        })
-        .collect();
-    files.sort();
-    if files.is_empty() {
-        return Err(format!("{area}: no scripts"));
-    }
-    if let Some(only) = std::env::var_os(ONLY) {
-        files.retain(|file| file.ends_with(Path::new(&only)) || file == Path::new(&only));
-    }
+    let files = scripts_of(area)?;
     let jobs: Vec<(&PathBuf, Mode)> = [Mode::Whole, Mode::EveryByte]
         .into_iter()
         .flat_map(|mode| files.iter().map(move |file| (file, mode)))
@@ -69,13 +55,38 @@ pub fn run_area(area: &str) -> Result<usize, String> {
     if reports.is_empty() {
         return Ok(jobs.len());
     }
+    let failed = reports.len();
     reports.sort();
+    // Scripts that share a server share the report of its failure to start.
+    reports.dedup();
     Err(format!(
-        "{} of {} runs failed\n\n{}",
-        reports.len(),
+        "{failed} of {} runs failed\n\n{}",
         jobs.len(),
         reports.join("\n")
     ))
+}
+
+/// The files of an area, or the one of them that is asked for.
+fn scripts_of(area: &str) -> Result<Vec<PathBuf>, String> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory().join(area))
+        .map_err(|error| format!("{area}: {error}"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "nats")
+        })
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("{area}: no scripts"));
+    }
+    if let Some(only) = std::env::var_os(ONLY) {
+        if !directory().join(&only).is_file() {
+            return Err(format!("{ONLY}: there is no script {only:?}"));
+        }
+        files.retain(|file| *file == directory().join(&only));
+    }
+    Ok(files)
 }
 
 fn run_file(file: &Path, mode: Mode, pool: &Pool) -> Result<(), String> {
@@ -92,7 +103,7 @@ fn run_file(file: &Path, mode: Mode, pool: &Pool) -> Result<(), String> {
     let id = unique_id();
     let outcome = pool
         .with_server(&script.setup, |address| run(&script, address, &id, mode))
-        .map_err(|error| format!("{name}: {error}\n"))?;
+        .map_err(|error| format!("no server with {:?}: {error}\n", script.setup))?;
     outcome.map_err(|failure| {
         let mut report = format!("scripts/{name}:{} ({mode:?})\n", failure.line);
         let source = text

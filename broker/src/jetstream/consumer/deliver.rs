@@ -44,6 +44,8 @@ enum Selection {
     Stalled,
     /// Nothing is left to deliver.
     End,
+    /// The next one has to wait for its time.
+    Early,
 }
 
 impl Consumer {
@@ -59,12 +61,15 @@ impl Consumer {
 
     fn deliver(&mut self, ctx: &mut Ctx<'_>, budget: &mut usize) -> bool {
         while self.can_take() {
+            if self.pace.is_held(ctx.now) {
+                return false;
+            }
             if *budget == 0 {
                 return true;
             }
             let choice = match self.choose(ctx) {
                 Selection::Give(choice) => choice,
-                Selection::Stalled => return false,
+                Selection::Stalled | Selection::Early => return false,
                 Selection::End => {
                     self.end_no_wait(ctx);
                     return false;
@@ -79,6 +84,7 @@ impl Consumer {
                     *budget -= 1;
                     self.commit(ctx, &choice);
                     self.pushed(ctx, size);
+                    self.pace.spend(ctx.now, size);
                 }
                 Given::NoTaker => return false,
                 Given::Missing => self.skip(ctx, &choice),
@@ -125,6 +131,7 @@ impl Consumer {
             return Selection::Stalled;
         }
         match self.first_undelivered(ctx.messages) {
+            Some(meta) if self.pace.is_early(ctx.now, &meta) => Selection::Early,
             Some(meta) => Selection::Give(Choice {
                 seq: meta.seq,
                 deliveries: 1,
@@ -166,6 +173,9 @@ impl Consumer {
         if choice.is_first() {
             self.record(&Op::Deliver { seq, len }, ctx.now);
             self.num_pending.take(seq);
+            let messages = ctx.messages;
+            let stored = || messages.meta(seq).map_or(0, |meta| meta.timestamp);
+            self.pace.keep_time(ctx.now, seq, stored);
             if self.state.rules.acks == Acks::None {
                 ctx.released.push(seq);
             }

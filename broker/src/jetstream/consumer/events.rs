@@ -1,14 +1,14 @@
 //! Publishes advisories and metrics about a consumer. They are made only when somebody listens.
 
 use jetwake_protocol::jetstream::advisory::{
-    self, ConsumerAck, Event, MaxDeliveries, MessageNaked, MessageTerminated,
+    self, ConsumerAck, ConsumerPause, Event, MaxDeliveries, MessageNaked, MessageTerminated,
 };
 use jetwake_protocol::jetstream::time::Time;
 use jetwake_protocol::nuid::Nuid;
 
 use super::ctx::Ctx;
 use super::state::{Entry, GivenUp};
-use crate::jetstream::io::Outgoing;
+use crate::jetstream::io::{Outgoing, Timestamp};
 
 /// What an ack, NAK or TERM was about.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +111,36 @@ pub(super) fn acked(ctx: &mut Ctx<'_>, consumer: &str, entry: &Entry, consumer_s
             stream_seq,
             ack_time,
             deliveries,
+        },
+    );
+}
+
+/// Deliveries pause until then, or go on because somebody said so.
+pub(super) fn paused(ctx: &mut Ctx<'_>, consumer: &str, until: Option<Timestamp>) {
+    let (stream, paused) = (ctx.stream_name, until.is_some());
+    let pause_until = until.map_or(Time::ZERO, Time::from_nanos);
+    send(
+        ctx,
+        &ConsumerPause {
+            stream,
+            consumer,
+            paused,
+            pause_until,
+        },
+    );
+}
+
+/// A pause that lasted until then is over.
+pub(super) fn resumed(ctx: &mut Ctx<'_>, consumer: &str, until: Timestamp) {
+    let stream = ctx.stream_name;
+    let pause_until = Time::from_nanos(until);
+    send(
+        ctx,
+        &ConsumerPause {
+            stream,
+            consumer,
+            paused: false,
+            pause_until,
         },
     );
 }

@@ -30,6 +30,11 @@ impl Consumer {
             num_waiting: self.waiting() as u64,
             num_pending: self.num_pending.get(),
             push_bound: matches!(&self.mode, Mode::Push(push) if push.active),
+            paused: self.pace.paused_until.is_some_and(|until| until > ctx.now),
+            pause_remaining: self
+                .pace
+                .paused_until
+                .map_or(0, |until| (until - ctx.now).max(0)),
             ts: Time::from_nanos(ctx.now),
             ..ConsumerInfo::default()
         }

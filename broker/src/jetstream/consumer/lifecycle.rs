@@ -6,7 +6,9 @@ use super::ack::Answers;
 use super::activity::{self, Activity};
 use super::courier::Courier;
 use super::ctx::Ctx;
+use super::events;
 use super::num_pending::NumPending;
+use super::pace::Pace;
 use super::pull::PullQueue;
 use super::push::{FlowControl, Push};
 use super::settings::{self, Settings};
@@ -41,6 +43,7 @@ impl Consumer {
     /// A new consumer; picks the start. Its [`snapshot`](Self::snapshot) belongs into the log with the
     /// configuration.
     pub fn new(ctx: &mut Ctx<'_>, new: NewConsumer<'_>) -> Self {
+        let name = new.name;
         let filter = settings::filter(&new.config);
         let Start {
             next,
@@ -51,6 +54,12 @@ impl Consumer {
         let mut consumer = Self::build(ctx, new, state);
         consumer.members = members;
         consumer.count_again(ctx.messages);
+        consumer
+            .pace
+            .keep_tempo(&consumer.config, ctx.messages.state().last_seq);
+        if let Some(until) = consumer.pace.paused_until {
+            events::paused(ctx, name, Some(until));
+        }
         consumer
     }
 
@@ -93,6 +102,7 @@ impl Consumer {
             num_pending: NumPending::default(),
             mode: mode(&config),
             activity,
+            pace: Pace::new(&config, ctx.now),
             courier: Courier::new(ctx.stream_name, name, config.headers_only),
             block: Vec::new(),
             log: OpBuffer::default(),
@@ -130,16 +140,19 @@ impl Consumer {
             self.members = start::members(self.state.next, bound, &self.filter, ctx.messages);
         }
         self.count_again(ctx.messages);
+        self.pace.keep_tempo(&self.config, stream.last_seq);
     }
 
-    /// Appends the recorded state, as [`restore`](Self::restore) reads it.
+    /// Appends the recorded state, as [`restore`](Self::restore) reads it. Call [`flush`](Self::flush) before: what
+    /// is gathered and not yet in the log would otherwise be performed twice by a recovery.
     pub fn snapshot(&self, into: &mut Vec<u8>) {
         self.state.save(into);
     }
 
     /// Takes over a new configuration, validated and with defaults. Nothing is taken back from clients and nothing
-    /// starts over.
-    pub fn update(&mut self, ctx: &mut Ctx<'_>, config: ConsumerConfig) {
+    /// starts over. A pause is not changed by this.
+    pub fn update(&mut self, ctx: &mut Ctx<'_>, mut config: ConsumerConfig) {
+        config.pause_until = self.config.pause_until;
         let rules = settings::rules(&config);
         if rules != self.state.rules {
             self.record(&Op::Rules(rules), ctx.now);
@@ -158,6 +171,7 @@ impl Consumer {
                 activity::threshold(config.inactive_threshold, !config.is_push(), random);
             self.activity.set_threshold(ctx.now, threshold);
         }
+        self.pace.set_rate(&config);
         self.courier.set_headers_only(config.headers_only);
         self.settings = Settings::new(&config);
         let filter = settings::filter(&config);
@@ -174,6 +188,7 @@ impl Consumer {
             });
             self.count_again(ctx.messages);
         }
+        self.flush(ctx);
         self.dirty = true;
     }
 

@@ -18,10 +18,12 @@ mod info;
 mod lifecycle;
 mod listen;
 mod num_pending;
+mod pace;
 mod pull;
 mod push;
 mod redeliver;
 mod removal;
+mod reset;
 mod settings;
 mod start;
 mod state;
@@ -40,6 +42,7 @@ use courier::Courier;
 use ctx::Ctx;
 use filter::Filter;
 use num_pending::NumPending;
+use pace::Pace;
 use pull::PullQueue;
 use push::Push;
 use settings::Settings;
@@ -47,6 +50,7 @@ use state::{Op, OpBuffer, Position, State};
 
 pub use lifecycle::{Close, NewConsumer};
 pub use removal::Removal;
+pub use reset::ResetError;
 pub use state::Corrupt;
 
 use crate::jetstream::io::Timestamp;
@@ -75,6 +79,7 @@ pub struct Consumer {
     num_pending: NumPending,
     mode: Mode,
     activity: Activity,
+    pace: Pace,
     courier: Courier,
     /// For status blocks.
     block: Vec<u8>,
@@ -132,11 +137,13 @@ impl Consumer {
         mode.into_iter()
             .chain(due)
             .chain(self.activity.deadline())
+            .chain(self.pace.resume_at)
             .min()
     }
 
     /// A deadline has passed.
     pub fn on_tick(&mut self, ctx: &mut Ctx<'_>) {
+        self.resume(ctx);
         self.expire(ctx);
         self.tend_requests(ctx);
         self.beat(ctx);
@@ -149,8 +156,9 @@ impl Consumer {
         self.log.push(op, now);
     }
 
-    /// Writes what was gathered for the log; the answers that wait for it follow when it is durable.
-    fn flush(&mut self, ctx: &mut Ctx<'_>) {
+    /// Writes what was gathered for the log; the answers that wait for it follow when it is durable. After it a
+    /// [`snapshot`](Self::snapshot) covers exactly what is in the log.
+    pub fn flush(&mut self, ctx: &mut Ctx<'_>) {
         if !self.log.is_empty() {
             let name = &self.name;
             let lsn = self.log.take(|record| ctx.log.append(name, record));

@@ -2,12 +2,14 @@
 
 mod crash;
 mod damage;
+mod maintain;
 mod restart;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::StoreError;
 use crate::disk::FaultDisk;
 use crate::format::Kind;
 use crate::journal::JournalWriter;
@@ -120,6 +122,49 @@ pub(crate) fn insert(messages: &mut FileMessages, record: &Record<'_>, location:
             location: Some(location),
         })
         .unwrap();
+}
+
+/// Copies what is alive out of complete journal files, checkpoints the groups and lets the files go.
+/// Says how far it got when the disk refuses.
+pub(crate) fn maintain(
+    store: &mut Store,
+    applied: Lsn,
+    retire: bool,
+    groups: &mut [(u64, Vec<u8>, Option<&mut FileMessages>)],
+) -> Result<(), StoreError> {
+    if let Some(job) = store.plan_spare() {
+        let done = job.run()?;
+        store.finish_spare(done);
+    }
+    let retire = if retire {
+        store.plan_retire(applied, 0)
+    } else {
+        None
+    };
+    if let Some(retire) = &retire {
+        let mut job = store.begin_copy(retire.through);
+        for (id, _, messages) in groups.iter() {
+            if let Some(messages) = messages {
+                job.add(*id, messages);
+            }
+        }
+        let copied = job.run()?;
+        assert!(copied.lost.is_empty());
+        store.finish_copy(&copied);
+        for (id, _, messages) in groups.iter_mut() {
+            if let Some(messages) = messages {
+                copied.relocate(*id, messages);
+            }
+        }
+    }
+    let mut checkpoint = store.begin_checkpoint(retire.as_ref());
+    for (id, blob, messages) in groups.iter_mut() {
+        checkpoint.add(*id, applied, blob, messages.as_deref_mut());
+    }
+    let done = store.seal_checkpoint(checkpoint).run()?;
+    let cleaned = store.finish_checkpoint(done).run();
+    store.finish_cleanup(cleaned);
+    Ok(())
 }
 
 #[test]

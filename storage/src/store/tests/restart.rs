@@ -9,7 +9,7 @@ const REMOVE: u8 = 1;
 const REMOVE_FRONT: u8 = 2;
 const SKIP: u8 = 3;
 
-fn file_size(row: &Row) -> u64 {
+pub(super) fn file_size(row: &Row) -> u64 {
     let headers = if row.headers.is_empty() {
         0
     } else {
@@ -29,23 +29,45 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    fn new() -> Self {
-        let disk = FaultDisk::new();
+    /// Opens; blobs and replayed records must not pass the record with index `most`.
+    pub(super) fn open(disk: FaultDisk, life: u64, most: u64) -> Result<Self, StoreError> {
+        let opened = open(&disk, life)?;
         let Opened {
-            mut store, writer, ..
-        } = open(&disk, 1).unwrap();
-        let messages = store.create_group(GROUP, 0);
-        Self {
+            mut store,
+            writer,
+            mut groups,
+            replay,
+            ..
+        } = opened;
+        let mut index = 0;
+        let mut messages = match groups.pop() {
+            Some(group) => {
+                index = u64::from_le_bytes(group.blob.as_ref().try_into().unwrap());
+                group.messages
+            }
+            None => store.create_group(GROUP, 0),
+        };
+        replay.run(&mut |item| {
+            assert_eq!(item.record.index, index + 1, "a record is missing");
+            index = item.record.index;
+            replay_one(&mut messages, item);
+        })?;
+        assert!(index <= most);
+        Ok(Self {
             disk,
             store,
             writer,
             messages,
-            life: 1,
-            index: 0,
-        }
+            life,
+            index,
+        })
     }
 
-    fn log(&mut self, kind: Kind, seq: u64, row: &Row) -> Location {
+    pub(super) fn index(&self) -> u64 {
+        self.index
+    }
+
+    fn log(&mut self, kind: Kind, seq: u64, row: &Row) -> Result<Location, StoreError> {
         self.index += 1;
         let appended = self.store.append(&Record {
             group: GROUP,
@@ -58,11 +80,13 @@ impl Rig {
             headers: &row.headers,
             payload: &row.payload,
         });
-        write_and_sync(&mut self.store, &mut self.writer);
-        appended.location
+        self.store.seal();
+        self.writer.write()?;
+        self.writer.sync()?;
+        Ok(appended.location)
     }
 
-    fn control(&mut self, tag: u8, number: u64) {
+    fn control(&mut self, tag: u8, number: u64) -> Result<(), StoreError> {
         let payload = number.to_le_bytes().to_vec();
         let row = Row {
             timestamp: 0,
@@ -70,10 +94,22 @@ impl Rig {
             headers: Vec::new(),
             payload,
         };
-        self.log(Kind::Control(tag), 0, &row);
+        self.log(Kind::Control(tag), 0, &row).map(drop)
     }
 
-    fn step(&mut self, model: &mut Model, op: &Op) {
+    /// What the model will be after the operation.
+    pub(super) fn plan(&self, model: &mut Model, op: &Op) {
+        let mut scratch = crate::MemoryMessages::new();
+        for (seq, row) in &model.rows {
+            crate::messages::tests::insert_row(&mut scratch, *seq, row);
+        }
+        if scratch.state().last_seq < model.last {
+            scratch.skip(model.last).unwrap();
+        }
+        apply(model, &mut scratch, op);
+    }
+
+    pub(super) fn try_step(&mut self, model: &mut Model, op: &Op) -> Result<(), StoreError> {
         match op {
             Op::Insert {
                 gap,
@@ -85,50 +121,35 @@ impl Rig {
                 let seq = model.row(*gap, *step, *key, *size, *headers);
                 model.settle();
                 let row = model.rows[&seq].clone();
-                let location = self.log(Kind::Message, seq, &row);
+                let location = self.log(Kind::Message, seq, &row)?;
                 insert_row(&mut self.messages, seq, &row, location);
-                return;
+                return Ok(());
             }
             Op::Remove { .. } | Op::RemoveRun { .. } => {
                 for seq in model.victims(op) {
-                    self.control(REMOVE, seq);
+                    self.control(REMOVE, seq)?;
                 }
             }
-            Op::RemoveFront { at } => self.control(REMOVE_FRONT, model.front(*at)),
-            Op::Skip { by } => self.control(SKIP, model.last + by),
+            Op::RemoveFront { at } => self.control(REMOVE_FRONT, model.front(*at))?,
+            Op::Skip { by } => self.control(SKIP, model.last + by)?,
         }
         apply(model, &mut self.messages, op);
+        Ok(())
+    }
+
+    pub(super) fn try_maintain(&mut self, retire: bool) -> Result<(), StoreError> {
+        let blob = self.index.to_le_bytes().to_vec();
+        let groups = &mut [(GROUP, blob, Some(&mut self.messages))];
+        maintain(&mut self.store, self.writer.durable(), retire, groups)
     }
 
     fn restart(self) -> Self {
         let disk = self.disk.kill();
-        let life = self.life + 1;
-        let index = self.index;
+        let (life, index) = (self.life + 1, self.index);
         drop(self);
-        let opened = open(&disk, life).unwrap();
-        assert_eq!(opened.report, Report::default());
-        let Opened {
-            mut store,
-            writer,
-            mut groups,
-            replay,
-            ..
-        } = opened;
-        let mut messages = match groups.pop() {
-            Some(group) => group.messages,
-            None => store.create_group(GROUP, 0),
-        };
-        replay
-            .run(&mut |item| replay_one(&mut messages, item))
-            .unwrap();
-        Self {
-            disk,
-            store,
-            writer,
-            messages,
-            life,
-            index,
-        }
+        let rig = Self::open(disk, life, index).unwrap();
+        assert_eq!(rig.index, index);
+        rig
     }
 }
 
@@ -161,10 +182,13 @@ fn replay_one(messages: &mut FileMessages, item: &ReplayRecord<'_>) {
 enum Step {
     Do(Op),
     Restart,
+    /// With or without letting journal files go.
+    Maintain(bool),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![30 => op().prop_map(Step::Do), 1 => Just(Step::Restart)];
+    let step = prop_oneof![30 => op().prop_map(Step::Do), 1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Maintain)];
     prop::collection::vec(step, 1..250)
 }
 
@@ -176,10 +200,14 @@ proptest! {
     #[test]
     fn file_store_agrees_with_the_model_across_restarts(steps in steps()) {
         let mut model = Model::default();
-        let mut rig = Rig::new();
+        let mut rig = Rig::open(FaultDisk::new(), 1, 0).unwrap();
         for step in &steps {
             match step {
-                Step::Do(op) => rig.step(&mut model, op),
+                Step::Do(op) => rig.try_step(&mut model, op).unwrap(),
+                Step::Maintain(retire) => {
+                    rig.try_maintain(*retire).unwrap();
+                    compare(&model, &rig.messages, file_size, model.last / 2);
+                }
                 Step::Restart => {
                     compare(&model, &rig.messages, file_size, model.last / 2);
                     rig = rig.restart();

@@ -81,7 +81,8 @@ impl Consumer {
             return Ok(());
         }
         let available = self.num_pending.get() + self.state.pending.queued() as u64;
-        if available == 0 {
+        let paused = self.pace.paused_until.is_some_and(|until| until > ctx.now);
+        if available == 0 || (paused && wish.expires == 0) {
             return match wish.expires {
                 0 => Err(status(NO_MESSAGES)),
                 _ => Ok(()),

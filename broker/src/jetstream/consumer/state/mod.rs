@@ -98,6 +98,7 @@ impl State {
             Op::Jump { next } => self.jump(next),
             Op::RequeueAll => self.requeue_all(),
             Op::Rules(ref rules) => self.set_rules(rules.clone()),
+            Op::Reset { next } => *self = Self::new(self.rules.clone(), next, None),
         }
     }
 

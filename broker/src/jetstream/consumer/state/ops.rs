@@ -39,6 +39,8 @@ pub(in crate::jetstream::consumer) enum Op {
     RequeueAll,
     /// A new configuration.
     Rules(Rules),
+    /// Everything is forgotten; the next sequence is `next`.
+    Reset { next: u64 },
 }
 
 const DELIVER: u8 = 1;
@@ -54,6 +56,7 @@ const JUMP: u8 = 10;
 const REQUEUE_ALL: u8 = 11;
 const RULES: u8 = 12;
 const CLOCK: u8 = 13;
+const RESET: u8 = 14;
 
 #[derive(Clone, Copy, Debug)]
 struct Run {
@@ -106,6 +109,10 @@ impl OpBuffer {
                 self.start(JUMP);
                 put(&mut self.bytes, next);
             }
+            Op::Reset { next } => {
+                self.start(RESET);
+                put(&mut self.bytes, next);
+            }
             Op::RequeueAll => self.start(REQUEUE_ALL),
             Op::Rules(ref rules) => {
                 self.start(RULES);
@@ -115,9 +122,7 @@ impl OpBuffer {
     }
 
     fn run(&mut self, tag: u8, seq: u64, len: u64, now: Option<Timestamp>) {
-        if let Some(now) = now
-            && self.clock != Some(now)
-        {
+        if let Some(now) = now {
             self.clock(now);
         }
         if let Some(run) = &mut self.run
@@ -224,6 +229,9 @@ pub(super) fn decode(record: &[u8], mut apply: impl FnMut(&Op, Timestamp)) -> Re
             JUMP => Op::Jump {
                 next: reader.number()?,
             },
+            RESET => Op::Reset {
+                next: reader.number()?,
+            },
             REQUEUE_ALL => Op::RequeueAll,
             RULES => Op::Rules(read_rules(&mut reader)?),
             _ => return Err(reader.corrupt()),
@@ -326,6 +334,7 @@ mod tests {
             ),
             (Op::Jump { next: 40 }, 12),
             (Op::RequeueAll, 12),
+            (Op::Reset { next: 9 }, 12),
             (Op::Rules(rules), 12),
         ];
         let (_, out) = through(&ops);

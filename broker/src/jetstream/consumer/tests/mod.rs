@@ -3,6 +3,7 @@
 mod acks;
 mod inactive;
 mod interplay;
+mod pace;
 mod policies;
 mod pull;
 mod push;

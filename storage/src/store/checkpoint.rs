@@ -1,0 +1,421 @@
+//! Checkpoints: states of groups that make old journal files superfluous.
+//!
+//! A job writes one file with the sections of all groups handed in and makes it durable; only then the
+//! owner lets go of the files that nothing needs any more, and a second job removes them.
+
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
+
+use super::{FileUse, Store, state};
+use crate::error::StoreError;
+use crate::files::{CHECKPOINT, Files, JOURNAL, RecordFile, SEGMENT, SPARE, file_name};
+use crate::format::{CheckpointHeader, SectionHeader, padded};
+use crate::journal::{Spare, generation};
+use crate::messages::{FileMessages, MessagesState};
+use crate::position::Lsn;
+
+/// More checkpoint files than this, and the oldest one's sections are carried over into the next.
+const FILES_MAX: usize = 4;
+/// Distinguishes the generations of checkpoints from those of other files.
+const CHECKPOINT_FILES: u64 = 3;
+
+/// A section on its way into a file.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) group: u64,
+    pub(super) covered: Lsn,
+    pub(super) dropped: bool,
+    pub(super) body: Vec<u8>,
+}
+
+/// What may go once a checkpoint is durable.
+#[derive(Debug, Default)]
+struct Frees {
+    /// Journal files up to this one.
+    retired: u32,
+    segments: Vec<u32>,
+    checkpoints: Vec<u32>,
+}
+
+/// A checkpoint being put together by the owner.
+#[derive(Debug)]
+pub struct Checkpoint {
+    sections: Vec<Section>,
+    /// By group: the segments it still needs.
+    segments: HashMap<u64, Vec<u32>, FixedState>,
+    /// Groups with messages in journal files that were to be retired.
+    retires: u32,
+    pins_journal: bool,
+}
+
+/// A checkpoint to be written; `run` it where blocking is allowed.
+#[derive(Debug)]
+pub struct CheckpointJob {
+    files: Arc<Files>,
+    header: CheckpointHeader,
+    sections: Vec<Section>,
+    /// An old file whose sections of these groups move into this one.
+    carry: Option<(u32, HashSet<u64, FixedState>)>,
+    frees: Frees,
+    segments: HashMap<u64, Vec<u32>, FixedState>,
+}
+
+/// A durable checkpoint.
+#[derive(Debug)]
+pub struct CheckpointDone {
+    number: u32,
+    /// Group, covered, dropped.
+    groups: Vec<(u64, Lsn, bool)>,
+    frees: Frees,
+    segments: HashMap<u64, Vec<u32>, FixedState>,
+}
+
+/// Files that nothing needs any more; `run` it where blocking is allowed.
+#[derive(Debug)]
+pub struct Cleanup {
+    files: Arc<Files>,
+    journal: Vec<(u32, Arc<RecordFile>)>,
+    remove: Vec<String>,
+    /// A spare file that is wanted: number and least size.
+    spare: Option<(u32, u32)>,
+}
+
+/// What a cleanup left for reuse.
+#[derive(Debug)]
+pub struct Cleaned {
+    spares: Vec<Spare>,
+}
+
+/// Journal files that could go, and the groups that must be copied and checkpointed for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retire {
+    /// Number of the newest of them.
+    pub through: u32,
+    /// The groups with records in them.
+    pub groups: Vec<u64>,
+}
+
+impl Store {
+    /// The oldest journal files, when more than `keep` bytes of complete files are in use. Everything
+    /// below `applied` must have been applied and inserted.
+    #[must_use]
+    pub fn plan_retire(&self, applied: Lsn, keep: u64) -> Option<Retire> {
+        let complete: Vec<&FileUse> = self
+            .uses
+            .iter()
+            .filter(|file| file.number < applied.file())
+            .collect();
+        let mut bytes: u64 = complete.iter().map(|file| u64::from(file.size)).sum();
+        let mut through = 0;
+        let mut groups: HashSet<u64, FixedState> = HashSet::default();
+        for file in complete {
+            // Once begun, make some room.
+            if bytes <= if through == 0 { keep } else { keep / 2 } {
+                break;
+            }
+            bytes -= u64::from(file.size);
+            through = file.number;
+            groups.extend(
+                file.groups
+                    .iter()
+                    .filter(|group| self.groups.contains_key(*group)),
+            );
+        }
+        let mut groups: Vec<u64> = groups.into_iter().collect();
+        groups.sort_unstable();
+        (through > 0).then_some(Retire { through, groups })
+    }
+
+    /// Begins a checkpoint. With `retire`, all its groups have to be added, after they were copied; then
+    /// the journal files are freed. One checkpoint at a time.
+    #[must_use]
+    pub fn begin_checkpoint(&self, retire: Option<&Retire>) -> Checkpoint {
+        Checkpoint {
+            sections: Vec::new(),
+            segments: HashMap::default(),
+            retires: retire.map_or(0, |retire| retire.through),
+            pins_journal: false,
+        }
+    }
+
+    /// Completes the plan of a checkpoint.
+    #[must_use]
+    pub fn seal_checkpoint(&mut self, mut checkpoint: Checkpoint) -> CheckpointJob {
+        for group in self.dropped.drain(..) {
+            let (covered, body) = (Lsn(u64::MAX), Vec::new());
+            checkpoint.sections.push(Section {
+                group,
+                covered,
+                dropped: true,
+                body,
+            });
+        }
+        let added: HashSet<u64, FixedState> = checkpoint
+            .sections
+            .iter()
+            .map(|section| section.group)
+            .collect();
+        let retired = if self.may_retire(&checkpoint, &added) {
+            checkpoint.retires
+        } else {
+            0
+        };
+        let oldest = self
+            .checkpoints
+            .iter()
+            .next()
+            .filter(|_| self.checkpoints.len() >= FILES_MAX);
+        let carry = oldest.map(|(number, groups)| {
+            let kept = |group: &&u64| !added.contains(*group) && self.groups.contains_key(*group);
+            (*number, groups.iter().filter(kept).copied().collect())
+        });
+        let carried = carry.as_ref().map(|(number, _)| *number);
+        let idle = |(number, groups): (&u32, &Vec<u64>)| {
+            let done = Some(*number) == carried || groups.iter().all(|group| added.contains(group));
+            done.then_some(*number)
+        };
+        let unused = |(number, groups): (&u32, &Vec<u64>)| {
+            let used = |group: &u64| match checkpoint.segments.get(group) {
+                Some(segments) => segments.contains(number),
+                None => self.groups.contains_key(group),
+            };
+            (!groups.iter().any(used)).then_some(*number)
+        };
+        let frees = Frees {
+            retired,
+            segments: self.segments.iter().filter_map(unused).collect(),
+            checkpoints: self.checkpoints.iter().filter_map(idle).collect(),
+        };
+        self.last_checkpoint += 1;
+        let header = CheckpointHeader {
+            number: self.last_checkpoint,
+            generation: generation(self.seed, CHECKPOINT_FILES, self.last_checkpoint),
+            sections: 0,
+            retired: retired.max(self.retired),
+            durable: self.durable_at_least(&checkpoint),
+        };
+        CheckpointJob {
+            files: Arc::clone(&self.files),
+            header,
+            sections: checkpoint.sections,
+            carry,
+            frees,
+            segments: checkpoint.segments,
+        }
+    }
+
+    /// Covered positions were applied, and only durable records are applied.
+    fn durable_at_least(&self, checkpoint: &Checkpoint) -> Lsn {
+        let live = checkpoint
+            .sections
+            .iter()
+            .filter(|section| !section.dropped);
+        live.map(|section| section.covered)
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn may_retire(&self, checkpoint: &Checkpoint, added: &HashSet<u64, FixedState>) -> bool {
+        let concerned = self
+            .uses
+            .iter()
+            .filter(|file| file.number <= checkpoint.retires);
+        let mut groups = concerned.flat_map(|file| &file.groups);
+        let end = Lsn::new(checkpoint.retires + 1, 0);
+        let early = |section: &Section| section.covered < end;
+        !checkpoint.pins_journal
+            && groups.all(|group| added.contains(group) || !self.groups.contains_key(group))
+            && !checkpoint.sections.iter().any(early)
+    }
+
+    /// Takes over a durable checkpoint; the returned job removes what it made superfluous.
+    #[must_use]
+    pub fn finish_checkpoint(&mut self, done: CheckpointDone) -> Cleanup {
+        for groups in self.checkpoints.values_mut() {
+            groups.retain(|group| !done.groups.iter().any(|(added, ..)| added == group));
+        }
+        let numbers = done.groups.iter().map(|(group, ..)| *group).collect();
+        self.checkpoints.insert(done.number, numbers);
+        for (number, groups) in &mut self.segments {
+            let names = |group: &u64| match done.segments.get(group) {
+                Some(segments) => segments.contains(number),
+                None => true,
+            };
+            groups.retain(names);
+        }
+        let mut remove = Vec::new();
+        for number in done.frees.checkpoints {
+            self.checkpoints.remove(&number);
+            remove.push(file_name(CHECKPOINT, number));
+        }
+        for number in done.frees.segments {
+            self.segments.remove(&number);
+            self.files.take_segment(number);
+            remove.push(file_name(SEGMENT, number));
+        }
+        self.retired = self.retired.max(done.frees.retired);
+        let mut journal = Vec::new();
+        while let Some(file) = self.uses.front().filter(|file| file.number <= self.retired) {
+            let number = file.number;
+            self.uses.pop_front();
+            journal.extend(self.files.take_journal(number).map(|file| (number, file)));
+        }
+        let files = Arc::clone(&self.files);
+        let spare = self.journal.wants_spare().map(|size| {
+            self.last_spare += 1;
+            (self.last_spare, size)
+        });
+        Cleanup {
+            files,
+            journal,
+            remove,
+            spare,
+        }
+    }
+
+    /// Puts files that can be used again at the writer's disposal.
+    pub fn finish_cleanup(&mut self, cleaned: Cleaned) {
+        for spare in cleaned.spares {
+            self.journal.offer_spare(spare);
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Adds a group: all its records below `covered` are part of `blob` and of its messages, which are
+    /// inserted as far as that and no further.
+    pub fn add(
+        &mut self,
+        group: u64,
+        covered: Lsn,
+        blob: &[u8],
+        messages: Option<&mut FileMessages>,
+    ) {
+        let mut state = MessagesState::default();
+        if let Some(messages) = messages {
+            messages.forget_dead_segments();
+            state = messages.checkpoint();
+            self.pins_journal |= messages.needs_journal(self.retires);
+        }
+        let body = state::encode(&state, blob);
+        let segments = state.segments.iter().map(|(number, _)| *number).collect();
+        self.segments.insert(group, segments);
+        self.sections.push(Section {
+            group,
+            covered,
+            dropped: false,
+            body,
+        });
+    }
+}
+
+impl CheckpointJob {
+    /// Writes the file and makes it durable; blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk refused. The older checkpoints still count; a new one may be planned.
+    pub fn run(mut self) -> Result<CheckpointDone, StoreError> {
+        if let Some((number, groups)) = &self.carry {
+            let bytes = super::load::read_file(&self.files, &file_name(CHECKPOINT, *number))?;
+            let mut carried: BTreeMap<u64, Section> = BTreeMap::new();
+            super::load::sections(&bytes, &mut |section, body| {
+                if groups.contains(&section.group) {
+                    carried.entry(section.group).or_insert_with(|| Section {
+                        group: section.group,
+                        covered: section.covered,
+                        dropped: section.dropped,
+                        body: body.to_vec(),
+                    });
+                }
+            });
+            self.sections.extend(carried.into_values());
+        }
+        self.write()?;
+        let groups = self.sections.iter();
+        Ok(CheckpointDone {
+            number: self.header.number,
+            groups: groups
+                .map(|section| (section.group, section.covered, section.dropped))
+                .collect(),
+            frees: self.frees,
+            segments: self.segments,
+        })
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        self.header.sections = self.sections.len() as u32;
+        let header = self.header.encode();
+        let mut out = header.to_vec();
+        for _copy in 0..2 {
+            for section in &self.sections {
+                let head = SectionHeader {
+                    group: section.group,
+                    length: section.body.len() as u32,
+                    body_sum: crc32c::crc32c(&section.body),
+                    dropped: section.dropped,
+                    covered: section.covered,
+                };
+                let at = out.len();
+                out.extend_from_slice(&head.encode(self.header.generation, at as u32));
+                out.extend_from_slice(&section.body);
+                out.resize(padded(out.len()), 0);
+            }
+        }
+        out.extend_from_slice(&header);
+        let name = file_name(CHECKPOINT, self.header.number);
+        let temporary = format!("{name}.tmp");
+        let (disk, files) = (&self.files.disk, &self.files);
+        let failed = |what| {
+            let name = temporary.clone();
+            move |error| StoreError::io(what, name, error)
+        };
+        let file = disk
+            .create(&files.path(&temporary))
+            .map_err(failed("create"))?;
+        file.write_at(0, &mut [IoSlice::new(&out)])
+            .map_err(failed("write"))?;
+        file.sync_data().map_err(failed("sync"))?;
+        let renamed = disk.rename(&files.path(&temporary), &files.path(&name));
+        renamed.map_err(failed("rename"))?;
+        let synced = disk.sync_dir(&files.dir);
+        synced.map_err(|error| StoreError::io("sync", "the store directory", error))
+    }
+}
+
+impl Cleanup {
+    /// Removes or renames; blocks on the disk. What cannot be removed now is found at the next opening.
+    #[must_use]
+    pub fn run(self) -> Cleaned {
+        let disk = &self.files.disk;
+        for name in &self.remove {
+            let _ = disk.remove(&self.files.path(name));
+        }
+        let mut spares: Vec<Spare> = Vec::new();
+        for (number, file) in self.journal {
+            let name = file_name(JOURNAL, number);
+            let from = self.files.path(&name);
+            if file.is_damaged() {
+                let _ = disk.rename(&from, &self.files.path(&format!("{name}.damaged")));
+                continue;
+            }
+            let size = disk.open(&from).and_then(|file| file.size()).unwrap_or(0);
+            let size = u32::try_from(size).unwrap_or(0);
+            // Bytes that are still lent must not be overwritten: such a file only loses its name.
+            let lent = file.is_lent() || Arc::strong_count(&file) > 1;
+            let wanted = self.spare.filter(|(_, least)| size >= *least && !lent);
+            let Some((spare, _)) = wanted.filter(|_| spares.is_empty()) else {
+                let _ = disk.remove(&from);
+                continue;
+            };
+            let name = file_name(SPARE, spare);
+            if disk.rename(&from, &self.files.path(&name)).is_ok() {
+                spares.push(Spare { name, size });
+            }
+        }
+        Cleaned { spares }
+    }
+}

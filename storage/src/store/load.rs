@@ -1,0 +1,234 @@
+//! Reading checkpoints and the segments that they name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
+
+use super::state;
+use crate::error::StoreError;
+use crate::files::{CHECKPOINT, Files, RecordFile, SEGMENT, file_name, file_number};
+use crate::format::{CHECKPOINT_HEADER, CheckpointHeader, HeadError, SectionHeader, padded};
+use crate::messages::{FileMessages, MessagesState};
+use crate::position::Lsn;
+use crate::segment::{SegmentError, SegmentReader};
+
+/// The newest section of a group.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) file: u32,
+    pub(super) covered: Lsn,
+    pub(super) dropped: bool,
+    pub(super) state: MessagesState,
+    pub(super) blob: Vec<u8>,
+}
+
+/// All that the checkpoint files say.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    pub(super) groups: BTreeMap<u64, Found>,
+    /// File numbers, with the groups whose newest section is in each.
+    pub(super) files: BTreeMap<u32, Vec<u64>>,
+    pub(super) retired: u32,
+    pub(super) durable: Lsn,
+    /// Something could not be read, so that nothing may be taken for superfluous.
+    pub(super) incomplete: bool,
+    pub(super) set_aside: Vec<String>,
+    pub(super) report: Vec<String>,
+}
+
+pub(super) fn read_file(files: &Files, name: &str) -> Result<Vec<u8>, StoreError> {
+    let failed = |error| StoreError::io("read", name, error);
+    let file = files.disk.open(&files.path(name)).map_err(failed)?;
+    let size = file.size().map_err(failed)?;
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    file.read_at(0, &mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Visits every section that proves itself, both copies.
+pub(super) fn sections(bytes: &[u8], visit: &mut dyn FnMut(&SectionHeader, &[u8])) {
+    let mut at = CHECKPOINT_HEADER;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        match SectionHeader::decode(rest, at as u32) {
+            Some((section, body)) => {
+                visit(&section, body);
+                at = padded(at + CHECKPOINT_HEADER + body.len());
+            }
+            None => at += 8,
+        }
+    }
+}
+
+/// Reads all checkpoint files.
+pub(super) fn read_checkpoints(files: &Files, names: &[String]) -> Result<Checkpoints, StoreError> {
+    let mut all = Checkpoints::default();
+    let mut numbers: Vec<u32> = names
+        .iter()
+        .filter_map(|n| file_number(CHECKPOINT, n))
+        .collect();
+    numbers.sort_unstable();
+    for number in numbers {
+        all.read(files, number)?;
+    }
+    for (group, found) in &all.groups {
+        all.files.entry(found.file).or_default().push(*group);
+    }
+    Ok(all)
+}
+
+impl Checkpoints {
+    fn read(&mut self, files: &Files, number: u32) -> Result<(), StoreError> {
+        let name = file_name(CHECKPOINT, number);
+        let bytes = read_file(files, &name)?;
+        let first = CheckpointHeader::decode(&bytes);
+        let last = bytes.len().saturating_sub(CHECKPOINT_HEADER);
+        let second = CheckpointHeader::decode(bytes.get(last..).unwrap_or(&[]));
+        if first == Err(HeadError::Unknown) || second == Err(HeadError::Unknown) {
+            self.report
+                .push(format!("{name}: written by a later version; set aside"));
+            self.set_aside.push(name);
+            self.incomplete = true;
+            return Ok(());
+        }
+        if first.is_err() || second.is_err() {
+            self.report.push(format!("{name}: a header is damaged"));
+        }
+        let header = first.or(second).unwrap_or_default();
+        let mut seen: HashMap<u64, u32, FixedState> = HashMap::default();
+        sections(&bytes, &mut |section, body| {
+            let copies = seen.entry(section.group).or_insert(0);
+            *copies += 1;
+            if *copies > 1 {
+                return;
+            }
+            let decoded = if section.dropped {
+                Some(Default::default())
+            } else {
+                state::decode(body)
+            };
+            let Some((state, blob)) = decoded else { return };
+            let found = Found {
+                file: number,
+                covered: section.covered,
+                dropped: section.dropped,
+                state,
+                blob: blob.to_vec(),
+            };
+            self.groups.insert(section.group, found);
+        });
+        let single = seen.values().filter(|copies| **copies < 2).count();
+        let known = first.is_ok() || second.is_ok();
+        if single > 0 {
+            self.report
+                .push(format!("{name}: one copy of {single} sections is damaged"));
+        }
+        if !known || seen.len() < header.sections as usize {
+            let found = seen.len();
+            self.report.push(format!(
+                "{name}: {found} of {} sections are there",
+                header.sections
+            ));
+            self.incomplete = true;
+            if found == 0 {
+                self.set_aside.push(name);
+                return Ok(());
+            }
+        }
+        self.files.entry(number).or_default();
+        self.retired = self.retired.max(header.retired);
+        self.durable = self.durable.max(header.durable);
+        Ok(())
+    }
+
+    /// The segments that are named, with the groups that name them.
+    pub(super) fn segments(&self) -> HashMap<u32, Vec<u64>, FixedState> {
+        let mut segments: HashMap<u32, Vec<u64>, FixedState> = HashMap::default();
+        for (group, found) in &self.groups {
+            for (number, _) in &found.state.segments {
+                segments.entry(*number).or_default().push(*group);
+            }
+        }
+        segments
+    }
+
+    /// Segment files that nothing names; none when something could not be read.
+    pub(super) fn orphans(&self, names: &[String]) -> Vec<String> {
+        if self.incomplete {
+            return Vec::new();
+        }
+        let named: HashSet<u32, FixedState> = self.segments().into_keys().collect();
+        let orphan = |name: &&String| {
+            file_number(SEGMENT, name).is_some_and(|number| !named.contains(&number))
+        };
+        names.iter().filter(orphan).cloned().collect()
+    }
+}
+
+/// Open segments, so that one that many groups share is opened once.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    open: HashMap<u32, Option<SegmentReader>, FixedState>,
+    pub(super) report: Vec<String>,
+}
+
+impl Segments {
+    fn get(
+        &mut self,
+        files: &Files,
+        number: u32,
+    ) -> Result<Option<&mut SegmentReader>, StoreError> {
+        if !self.open.contains_key(&number) {
+            let reader = match SegmentReader::open(files, number) {
+                Ok(reader) => {
+                    let file = RecordFile::new(file_name(SEGMENT, number), reader.generation);
+                    files.add_segment(number, file);
+                    Some(reader)
+                }
+                Err(SegmentError::Unusable(why)) => {
+                    self.report.push(why);
+                    None
+                }
+                Err(SegmentError::Store(error)) => return Err(error),
+            };
+            self.open.insert(number, reader);
+        }
+        Ok(self.open.get_mut(&number).and_then(Option::as_mut))
+    }
+
+    /// The messages of a group that are in segments.
+    pub(super) fn load(
+        &mut self,
+        files: &Arc<Files>,
+        group: u64,
+        state: &MessagesState,
+    ) -> Result<FileMessages, StoreError> {
+        let mut messages = FileMessages::new(Arc::clone(files));
+        let mut parts = Vec::new();
+        for (number, dead) in &state.segments {
+            if let Some(reader) = self.get(files, *number)? {
+                let section = reader.section(group);
+                let base = section.rows.first().map_or(u64::MAX, |row| row.seq);
+                parts.push((base, *number, section, dead));
+            }
+        }
+        parts.sort_by_key(|(base, ..)| *base);
+        for (_, number, section, dead) in parts {
+            messages.load_segment(number, &section, state, dead);
+        }
+        Ok(messages)
+    }
+
+    /// Everything that was found wrong.
+    pub(super) fn into_report(self) -> Vec<String> {
+        let mut report = self.report;
+        report.extend(
+            self.open
+                .into_values()
+                .flatten()
+                .flat_map(|reader| reader.report),
+        );
+        report
+    }
+}

@@ -1,0 +1,82 @@
+//! Journal files made ready in the background, so that a turn of file costs the writer a rename.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use super::Store;
+use crate::error::StoreError;
+use crate::files::{Files, SPARE, file_name};
+use crate::journal::Spare;
+
+/// Zeros are written in steps of this size.
+const STEP: usize = 1 << 20;
+
+/// A spare file to be made; `run` it where blocking is allowed.
+#[derive(Debug)]
+pub struct SpareJob {
+    files: Arc<Files>,
+    number: u32,
+    size: u32,
+}
+
+/// A spare file that is ready.
+#[derive(Debug)]
+pub struct SpareDone {
+    spare: Spare,
+}
+
+impl Store {
+    /// The next journal file to be made ready, once the store is in use and has none.
+    #[must_use]
+    pub fn plan_spare(&mut self) -> Option<SpareJob> {
+        let size = self.journal.wants_spare()?;
+        self.last_spare += 1;
+        Some(SpareJob {
+            files: Arc::clone(&self.files),
+            number: self.last_spare,
+            size,
+        })
+    }
+
+    /// Puts a spare file at the writer's disposal.
+    pub fn finish_spare(&mut self, done: SpareDone) {
+        self.journal.offer_spare(done.spare);
+    }
+}
+
+impl SpareJob {
+    /// Allocates the file and writes zeros all over it, so that later writes need no allocation.
+    ///
+    /// # Errors
+    /// The disk refused: a full disk shows here first.
+    pub fn run(self) -> Result<SpareDone, StoreError> {
+        let name = file_name(SPARE, self.number);
+        let failed = |what| {
+            let name = name.clone();
+            move |error| StoreError::io(what, name, error)
+        };
+        let path = self.files.path(&name);
+        let file = self.files.disk.create(&path).map_err(failed("create"))?;
+        let fill = || {
+            file.allocate(u64::from(self.size))
+                .map_err(failed("allocate"))?;
+            let zeros = vec![0; STEP];
+            for at in (0..self.size as usize).step_by(STEP) {
+                let zeros = &zeros[..STEP.min(self.size as usize - at)];
+                let wrote = file.write_at(at as u64, &mut [IoSlice::new(zeros)]);
+                wrote.map_err(failed("write"))?;
+            }
+            file.sync_data().map_err(failed("sync"))
+        };
+        if let Err(error) = fill() {
+            let _ = self.files.disk.remove(&path);
+            return Err(error);
+        }
+        Ok(SpareDone {
+            spare: Spare {
+                name,
+                size: self.size,
+            },
+        })
+    }
+}
