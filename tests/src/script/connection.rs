@@ -1,7 +1,8 @@
 //! One client connection of a script: writes with chosen cuts, reads one protocol item at a time.
 //!
-//! An item is a control line, for MSG and HMSG together with its payload and line end, as the server
-//! sent it. Sizes are checked here: a payload that does not end where its size says is an error.
+//! An item is a control line, for MSG and HMSG together with its payload and line end, as the
+//! server sent it. Sizes are checked here: a payload that does not end where its size says is an
+//! error.
 
 // This is a shell: it owns a socket and its deadline.
 #![allow(clippy::disallowed_methods)]

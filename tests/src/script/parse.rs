@@ -40,7 +40,8 @@ pub enum Verb {
     Open,
     /// Expects the end of the stream.
     Closed,
-    /// Reads and drops everything up to the end of the stream, which must come without an error line.
+    /// Reads and drops everything up to the end of the stream, which must come without an error
+    /// line.
     Cut,
     /// Closes the client's side.
     Close,
@@ -276,8 +277,9 @@ mod tests {
 
     #[test]
     fn a_script_with_every_kind_of_line() {
-        let text = "# What.\nserver: --auth x\nconfig:\n  a: 1\n  b: 2\n\nC1 connect\nC1> PING\nC1> PING\n\
-                    C1>> x\nC1< PONG\nC1|C2~ PONG\nC1? $JS.API.INFO {}\nC1= {\"a\":1}\nC1 silent 5ms\n";
+        let text = "# What.\nserver: --auth x\nconfig:\n  a: 1\n  b: 2\n\nC1 connect\nC1> PING\n\
+                    C1> PING\nC1>> x\nC1< PONG\nC1|C2~ PONG\nC1? $JS.API.INFO {}\nC1= {\"a\":1}\n\
+                    C1 silent 5ms\n";
         let script = Script::parse(text).unwrap();
         assert_eq!(script.setup.flags, ["--auth", "x"]);
         assert_eq!(script.setup.config, "  a: 1\n  b: 2\n");

@@ -1,7 +1,7 @@
 //! Expected bytes with holes, and the exact match against what came back.
 //!
-//! Everything outside a hole is compared byte for byte. A hole is `<kind>` or `<kind:name>`; the second
-//! form also remembers what it matched. `<` that opens no known kind is an ordinary byte.
+//! Everything outside a hole is compared byte for byte. A hole is `<kind>` or `<kind:name>`; the
+//! second form also remembers what it matched. `<` that opens no known kind is an ordinary byte.
 
 use serde_json::{Value, de::StrRead};
 
@@ -175,8 +175,9 @@ fn is_time(bytes: &[u8]) -> bool {
         })
 }
 
-/// Whether `got` has everything `wanted` asks for: objects may have more keys, everything else is equal.
-/// A wanted string may itself hold holes; `"<absent>"` asks for a missing key, `<number>` for any number.
+/// Whether `got` has everything `wanted` asks for: objects may have more keys, everything else is
+/// equal. A wanted string may itself hold holes; `"<absent>"` asks for a missing key, `<number>`
+/// for any number.
 fn contains(got: &Value, wanted: &Value) -> bool {
     match (got, wanted) {
         (Value::Object(got), Value::Object(wanted)) => {

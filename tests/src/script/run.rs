@@ -1,7 +1,7 @@
 //! Plays one script against a server and stops at the first difference.
 //!
-//! PING lines of the server are answered and skipped unless the script handles them itself, so that a
-//! slow machine does not change what a script sees.
+//! PING lines of the server are answered and skipped unless the script handles them itself, so that
+//! a slow machine does not change what a script sees.
 
 // This is a shell: it polls until a deadline.
 #![allow(clippy::disallowed_methods)]

@@ -1,7 +1,7 @@
 //! Server processes for scripts: one for all scripts of a pool that ask for the same set-up.
 //!
-//! Servers listen on a port the system picks; the address and the readiness are read from the log lines
-//! that every nats-server compatible program prints. A dropped server is killed.
+//! Servers listen on a port the system picks; the address and the readiness are read from the log
+//! lines that every nats-server compatible program prints. A dropped server is killed.
 
 // This is a shell: it starts processes and reads their logs.
 #![allow(clippy::disallowed_methods)]

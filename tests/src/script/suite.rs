@@ -127,7 +127,8 @@ fn repeat(name: &str) -> String {
     format!("{server}{ONLY}={name} cargo test -p jetwake-tests --test protocol_scripts")
 }
 
-/// Six bytes, so that scripts can count sizes; unique in this process and so on each of its servers.
+/// Six bytes, so that scripts can count sizes; unique in this process and so on each of its
+/// servers.
 fn unique_id() -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     format!("x{:05}", COUNTER.fetch_add(1, Ordering::Relaxed) % 100_000)
