@@ -108,6 +108,7 @@ impl Consumer {
             log: OpBuffer::default(),
             lsn: None,
             answers: Answers::default(),
+            announced: None,
             dirty: false,
             config,
         }

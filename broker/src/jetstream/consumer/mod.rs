@@ -87,6 +87,8 @@ pub struct Consumer {
     /// The last record of this consumer.
     lsn: Option<Lsn>,
     answers: Answers,
+    /// The deadline that the stream knows.
+    announced: Option<Timestamp>,
     dirty: bool,
 }
 
@@ -127,22 +129,27 @@ impl Consumer {
         self.activity.is_over()
     }
 
-    /// When [`on_tick`](Self::on_tick) wants to be called.
+    /// When [`on_tick`](Self::on_tick) wants to be called. It may be called in vain: a deadline that moved later is
+    /// not taken back, so that a busy consumer does not move its timer with every message.
     pub fn deadline(&mut self) -> Option<Timestamp> {
         let mode = match &self.mode {
             Mode::Pull(queue) => queue.deadline(),
             Mode::Push(push) => push.deadline(),
         };
         let due = self.state.next_due();
-        mode.into_iter()
-            .chain(due)
-            .chain(self.activity.deadline())
-            .chain(self.pace.resume_at)
-            .min()
+        let others = [
+            due,
+            self.activity.deadline(),
+            self.pace.resume_at,
+            self.announced,
+        ];
+        self.announced = mode.into_iter().chain(others.into_iter().flatten()).min();
+        self.announced
     }
 
     /// A deadline has passed.
     pub fn on_tick(&mut self, ctx: &mut Ctx<'_>) {
+        self.announced = None;
         self.resume(ctx);
         self.expire(ctx);
         self.tend_requests(ctx);

@@ -120,4 +120,10 @@ impl Consumer {
         }
         seq >= self.state.next && self.counts(seq) && self.matches(key, messages)
     }
+
+    /// Whether a message was for this consumer and is settled: a work queue lets it go.
+    #[must_use]
+    pub fn is_done_with(&self, seq: u64, key: KeyId, messages: &dyn MessageStore) -> bool {
+        seq < self.state.next && !self.needs(seq, key, messages) && self.matches(key, messages)
+    }
 }

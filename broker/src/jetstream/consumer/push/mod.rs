@@ -52,6 +52,8 @@ impl Consumer {
         };
         if present && !push.active {
             push.restart_beat(ctx.now);
+            // What is on its way to nobody will never be answered for.
+            push.flow = push.flow.as_ref().map(|_| FlowControl::new());
         }
         push.active = present;
         self.activity.watched(ctx.now, present);

@@ -90,4 +90,11 @@ fn needs_what_is_undelivered_or_pending() {
         })
         .collect();
     assert_eq!(needs, [false, true, true, false]);
+    let done: Vec<bool> = (1..=4)
+        .map(|seq| {
+            let key = rig.messages.meta(seq).unwrap().key;
+            rig.consumer.is_done_with(seq, key, &rig.messages)
+        })
+        .collect();
+    assert_eq!(done, [true, false, false, false]);
 }

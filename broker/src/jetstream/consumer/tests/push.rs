@@ -160,3 +160,20 @@ fn a_new_deliver_subject_gets_everything_pending() {
     rig.interest(true);
     assert_eq!(rig.take(), ["e<1#2", "e<2#2"]);
 }
+
+#[test]
+fn a_new_subscriber_starts_with_an_open_window() {
+    let mut config = push();
+    config.flow_control = true;
+    config.heartbeat = 100 * S;
+    let mut messages = jetwake_storage::MemoryMessages::new();
+    for _ in 0..80 {
+        store(&mut messages, START, "q", &vec![b'x'; 64 << 10]);
+    }
+    let mut rig = Rig::on(config, messages);
+    rig.interest(true);
+    assert_eq!(rig.take().len(), 33);
+    rig.interest(false);
+    rig.interest(true);
+    assert_eq!(rig.take().len(), 33);
+}
