@@ -1,12 +1,14 @@
-//! What the router and the JetStream core share: the names of the core's listeners, and the messages that reach them.
+//! What the router and the JetStream core share: the names of the core's listeners, and the
+//! messages that reach them.
 
 /// An account of this server. `$G` is 0.
 pub type AccountId = u32;
 
 /// Names one listener of the core inside an account's routing table.
 ///
-/// The core mints tags in `Outbox::listen`; the shell hands them back with every message that matched. Ids are
-/// never reused within one run, so a message that was in flight when its stream went away finds nothing.
+/// The core mints tags in `Outbox::listen`; the shell hands them back with every message that
+/// matched. Ids are never reused within one run, so a message that was in flight when its stream
+/// went away finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag {
     /// What the listener is for.

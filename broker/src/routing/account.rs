@@ -1,7 +1,7 @@
 //! The accounts of a server, each with its routing table, made shareable between publishers.
 //!
-//! The table's lock is taken for one lookup or one change and released before anything else happens: nobody writes
-//! to a socket, waits, or takes another lock under it.
+//! The table's lock is taken for one lookup or one change and released before anything else
+//! happens: nobody writes to a socket, waits, or takes another lock under it.
 
 use std::hash::Hash;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! A publisher's memory of lookups, valid for as long as its account's generation stands still.
 //!
-//! Direct mapped: a subject has one slot. A subject gets the slot only when it comes a second time, so that subjects
-//! that are used once (reply inboxes) neither throw out the useful ones nor cost an allocation. The number of slots
-//! grows with use from none to [`SLOTS_MAX`], because most connections publish to few subjects.
+//! Direct mapped: a subject has one slot. A subject gets the slot only when it comes a second time,
+//! so that subjects that are used once (reply inboxes) neither throw out the useful ones nor cost
+//! an allocation. The number of slots grows with use from none to [`SLOTS_MAX`], because most
+//! connections publish to few subjects.
 
 use std::hash::BuildHasher;
 
@@ -58,8 +59,8 @@ impl<S, L> Default for LookupCache<S, L> {
 }
 
 impl<S, L> LookupCache<S, L> {
-    /// Whom `subject` reaches in `account`. `generation` is the account's now, never 0; `fill` does a real lookup
-    /// and returns the generation that its result belongs to.
+    /// Whom `subject` reaches in `account`. `generation` is the account's now, never 0; `fill` does
+    /// a real lookup and returns the generation that its result belongs to.
     pub fn lookup(
         &mut self,
         account: u32,

@@ -1,8 +1,10 @@
-//! The result of a lookup: plain subscriptions, queue groups merged by name, and listeners inside the server.
+//! The result of a lookup: plain subscriptions, queue groups merged by name, and listeners inside
+//! the server.
 
 use std::sync::Arc;
 
-/// Everybody that a subject reaches. Reused from lookup to lookup so that its lists keep their memory.
+/// Everybody that a subject reaches. Reused from lookup to lookup so that its lists keep their
+/// memory.
 #[derive(Debug)]
 pub struct Matches<S, L> {
     /// Each of these gets a copy.

@@ -1,5 +1,5 @@
-//! The subscriptions that share a subject filter (and a queue name): a dense list that is cheap to copy from, with
-//! removal in constant time however long it is.
+//! The subscriptions that share a subject filter (and a queue name): a dense list that is cheap to
+//! copy from, with removal in constant time however long it is.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;

@@ -69,8 +69,8 @@ impl<S: Clone, L: Copy + Eq + Hash> Table<S, L> {
         }
     }
 
-    /// Watches interest in a literal subject, see [`Trie::has_interest`]; replaces an older watch of this name.
-    /// Returns whether there is interest now.
+    /// Watches interest in a literal subject, see [`Trie::has_interest`]; replaces an older watch
+    /// of this name. Returns whether there is interest now.
     pub fn watch(&mut self, subject: &[u8], queue: Option<&[u8]>, watch: L) -> bool {
         let present = self.trie.has_interest(subject, queue);
         self.watches.insert(subject, queue, watch, present);

@@ -1,7 +1,8 @@
 //! The subject trie: one level per token, with a place apart for `*` and for a final `>`.
 //!
-//! Inserting and removing cost as many steps as the filter has tokens; a lookup follows the literal token and `*`
-//! at each level. Filters are valid subjects (the caller has checked); published subjects are any bytes.
+//! Inserting and removing cost as many steps as the filter has tokens; a lookup follows the literal
+//! token and `*` at each level. Filters are valid subjects (the caller has checked); published
+//! subjects are any bytes.
 
 use std::sync::Arc;
 
@@ -137,7 +138,8 @@ impl<S: Clone, L: Copy + Eq> Trie<S, L> {
         });
     }
 
-    /// Whether `subject` reaches a member of the queue group or, without one, a plain subscription or a listener.
+    /// Whether `subject` reaches a member of the queue group or, without one, a plain subscription
+    /// or a listener.
     pub fn has_interest(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         let mut found = false;
         self.visit(subject, &mut |leaf| {
@@ -216,8 +218,8 @@ impl<S, L> Level<S, L> {
         self.literal.is_empty() && self.star.is_none() && self.rest.is_none()
     }
 
-    /// Follows the literal branch in a loop and the wildcard branches by recursion, so that the depth is the
-    /// number of `*` in a filter that somebody subscribed to.
+    /// Follows the literal branch in a loop and the wildcard branches by recursion, so that the
+    /// depth is the number of `*` in a filter that somebody subscribed to.
     fn visit<'a>(&'a self, subject: &[u8], found: &mut dyn FnMut(&'a Leaf<S, L>)) {
         let mut level = self;
         let mut rest = subject;

@@ -1,7 +1,7 @@
 //! Watches on literal subjects: who wants to know when interest appears or goes away.
 //!
-//! A change of a literal filter concerns one subject; a change of a wildcard filter concerns the subjects that share
-//! its literal prefix, which are found as a range, not by trying all.
+//! A change of a literal filter concerns one subject; a change of a wildcard filter concerns the
+//! subjects that share its literal prefix, which are found as a range, not by trying all.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -76,7 +76,8 @@ impl<L: Copy + Eq + Hash> Watches<L> {
             .map(|known| known.present)
     }
 
-    /// Tries again the watches that a change of `filter` may concern, and reports those that turned.
+    /// Tries again the watches that a change of `filter` may concern, and reports those that
+    /// turned.
     pub(super) fn update(
         &mut self,
         filter: &[u8],

@@ -1,4 +1,5 @@
-//! One client connection as the rest of the server sees it: what to send to it, its subscriptions, its counters.
+//! One client connection as the rest of the server sees it: what to send to it, its subscriptions,
+//! its counters.
 //!
 //! Reading and deciding is the [session](super::session)'s business; this part is shared.
 
@@ -121,7 +122,8 @@ impl Connection {
         self.subscriptions.lock().len()
     }
 
-    /// Calls `each` with every subscription: subject, queue, sid, messages delivered, maximum (0 = none).
+    /// Calls `each` with every subscription: subject, queue, sid, messages delivered, maximum (0 =
+    /// none).
     pub fn each_subscription(&self, mut each: impl FnMut(&[u8], Option<&[u8]>, &[u8], u64, u64)) {
         for sub in self.subscriptions.lock().values() {
             each(
@@ -187,6 +189,9 @@ impl Connection {
         let mut label = format!("{} - cid:{}", self.address, self.id);
         if !client.version.is_empty() || !client.lang.is_empty() || !client.name.is_empty() {
             label.push_str(&format!(" - \"{}\"", client.tag()));
+        }
+        if !client.user.is_empty() {
+            label.push_str(&format!(" - \"{}/user:{}\"", client.account, client.user));
         }
         label
     }

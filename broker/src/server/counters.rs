@@ -1,5 +1,6 @@
-//! Counters of messages and bytes, for the server and for each connection. Approximate while traffic flows, exact
-//! when it stands still: a reader adds up a whole read buffer before it touches them.
+//! Counters of messages and bytes, for the server and for each connection. Approximate while
+//! traffic flows, exact when it stands still: a reader adds up a whole read buffer before it
+//! touches them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,8 +1,9 @@
 //! Routing of messages into the outbound queues of connections, in batches.
 //!
-//! A [`Deliverer`] belongs to one producer: a connection's reader or the JetStream thread. It gathers what is meant
-//! for each target and hands it over in [`Deliverer::flush`], once per read buffer; a target that takes much gets it
-//! earlier. What a producer sends to one target keeps its order.
+//! A [`Deliverer`] belongs to one producer: a connection's reader or the JetStream thread. It
+//! gathers what is meant for each target and hands it over in [`Deliverer::flush`], once per read
+//! buffer; a target that takes much gets it earlier. What a producer sends to one target keeps its
+//! order.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -109,8 +110,8 @@ impl Deliverer {
         }
     }
 
-    /// Routes a message of the server itself. `route` is looked up, `subject` is what subscribers see. Returns
-    /// whether anybody took it. Nothing is sent before [`Deliverer::flush`].
+    /// Routes a message of the server itself. `route` is looked up, `subject` is what subscribers
+    /// see. Returns whether anybody took it. Nothing is sent before [`Deliverer::flush`].
     pub fn publish(
         &mut self,
         account: u32,
@@ -187,13 +188,13 @@ impl Deliverer {
         routed
     }
 
-    /// Puts a message into one subscription, past the routing table.
-    pub(super) fn offer(&mut self, sub: &Arc<Subscription>, message: &Message<'_>) -> bool {
-        let origin = Origin {
-            client: 0,
-            echo: true,
-        };
-        self.output.offer(&self.shared, sub, message, origin)
+    /// Gives a message to one subscription, past the routing table and without counting it.
+    pub(super) fn answer(&mut self, sub: &Subscription, message: &Message<'_>) {
+        let at = self.output.target(&sub.connection);
+        self.output.targets[at].append(sub, message);
+        if self.output.traces {
+            trace::delivered(&self.shared, sub, message);
+        }
     }
 
     /// The bytes gathered for a connection, to append a line to.
@@ -376,6 +377,9 @@ impl Shared {
     pub(super) fn end_subscription(&self, sub: &Arc<Subscription>) {
         if !sub.end() {
             return;
+        }
+        if self.logger.traces() {
+            trace::ended(self, sub);
         }
         let mut subscriptions = sub.connection.subscriptions.lock();
         if subscriptions

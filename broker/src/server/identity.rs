@@ -1,4 +1,5 @@
-//! Who this server is: its keys and its name. Made once at the start from the operating system's randomness.
+//! Who this server is: its keys and its name. Made once at the start from the operating system's
+//! randomness.
 
 use nkeys::{KeyPair, XKey};
 

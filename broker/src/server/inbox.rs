@@ -1,4 +1,5 @@
-//! The border to the JetStream thread: messages that matched a listener of the core, gathered per read buffer.
+//! The border to the JetStream thread: messages that matched a listener of the core, gathered per
+//! read buffer.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -12,7 +13,8 @@ pub trait JetStreamInbox: Debug + Send + Sync {
     /// Takes a batch. Never blocks and never refuses: backpressure is [`JetStreamInbox::has_room`].
     fn submit(&self, batch: InboundBatch);
 
-    /// The watch `tag` turned. Notices of concurrent changes may overtake each other: what holds now is what
+    /// The watch `tag` turned. Notices of concurrent changes may overtake each other: what holds
+    /// now is what
     /// [`super::RouterHandle::watched`] says.
     fn interest_changed(&self, account: AccountId, tag: Tag);
 

@@ -1,5 +1,5 @@
-//! Lame duck mode: clients are told, given time, and then closed one by one so that they do not all reconnect
-//! elsewhere in the same moment.
+//! Lame duck mode: clients are told, given time, and then closed one by one so that they do not all
+//! reconnect elsewhere in the same moment.
 
 // Pauses between closings belong to this shell.
 #![allow(clippy::disallowed_methods)]

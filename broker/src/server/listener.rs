@@ -39,7 +39,8 @@ pub(super) enum Phase {
     Stopping,
 }
 
-/// Opens the listening socket. A restart on the same port works at once, whatever the last run left behind.
+/// Opens the listening socket. A restart on the same port works at once, whatever the last run left
+/// behind.
 pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     let mut addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
     // A name with several addresses means the IPv4 one, as for nats-server.

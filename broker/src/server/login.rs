@@ -20,8 +20,10 @@ impl Session {
             self.shared.logger.error(format_args!("{label} - {error}"));
             return Err(End::silent(CloseReason::ProtocolViolation));
         }
-        // A second CONNECT may change the account: nothing of the old one may stay.
-        self.drop_subscriptions();
+        if self.connected {
+            // A second CONNECT may change the account: nothing of the old one may stay.
+            self.drop_subscriptions();
+        }
         let Some(login) = self.shared.authenticator.login(&self.options) else {
             return Err(self.refuse());
         };
@@ -32,7 +34,11 @@ impl Session {
             name: self.options.name.clone(),
             lang: self.options.lang.clone(),
             version: self.options.version.clone(),
-            user: login.user,
+            user: if login.user.is_empty() {
+                self.options.user.clone()
+            } else {
+                login.user
+            },
             account: account.name.to_string(),
         });
         self.account = account;
@@ -71,7 +77,8 @@ impl Session {
         Ok(())
     }
 
-    /// Two seconds and up to a fifth more, so that clients that came together are not pinged together.
+    /// Two seconds and up to a fifth more, so that clients that came together are not pinged
+    /// together.
     fn plan_first_ping(&mut self) {
         if std::mem::replace(&mut self.connected, true) {
             return;

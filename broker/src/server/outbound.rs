@@ -1,11 +1,12 @@
 //! What a connection still has to be sent.
 //!
-//! Producers hand over whole batches. Whoever finds the connection idle writes to the socket itself, without
-//! waiting; if the socket is full, the rest stays here and the connection's writer task takes over. The lock is held
-//! to move batches, never during a system call. One party at a time owns the write side ([`Phase`]), so batches keep
-//! their order.
+//! Producers hand over whole batches. Whoever finds the connection idle writes to the socket
+//! itself, without waiting; if the socket is full, the rest stays here and the connection's writer
+//! task takes over. The lock is held to move batches, never during a system call. One party at a
+//! time owns the write side ([`Phase`]), so batches keep their order.
 //!
-//! Bound: `max_pending` bytes; a batch beyond it is refused and the connection is cut ([`Accepted::Overflow`]).
+//! Bound: `max_pending` bytes; a batch beyond it is refused and the connection is cut
+//! ([`Accepted::Overflow`]).
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -17,7 +18,8 @@ use tokio::sync::Notify;
 
 /// Batches from this size on are queued as they are, smaller ones are appended to the one before.
 const OWN_CHUNK: usize = 16 << 10;
-/// Rounds in which a producer writes what others queued meanwhile, before it leaves the rest to the writer.
+/// Rounds in which a producer writes what others queued meanwhile, before it leaves the rest to the
+/// writer.
 const ROUNDS: usize = 4;
 /// Slices of one `writev`.
 const SLICES: usize = 64;
@@ -101,7 +103,8 @@ impl Outbound {
         self.max_pending / 4 * 3
     }
 
-    /// Takes a batch and leaves an empty buffer in its place. Writes it at once if nobody else is writing.
+    /// Takes a batch and leaves an empty buffer in its place. Writes it at once if nobody else is
+    /// writing.
     pub(super) fn send(&self, batch: &mut Vec<u8>) -> Accepted {
         let mut state = self.state.lock();
         let Some(socket) = state
@@ -265,7 +268,8 @@ fn write_now(socket: &OwnedWriteHalf, batch: &[u8]) -> (usize, io::Result<()>) {
     (written, Ok(()))
 }
 
-/// Writes chunks as far as the socket takes them without waiting and drops what was written. Returns the bytes.
+/// Writes chunks as far as the socket takes them without waiting and drops what was written.
+/// Returns the bytes.
 pub(super) fn write_chunks(
     socket: &OwnedWriteHalf,
     chunks: &mut VecDeque<Vec<u8>>,

@@ -1,7 +1,5 @@
 //! PUB and HPUB.
 
-use std::sync::Arc;
-
 use jetwake_protocol::subject::is_valid_pedantic;
 use jetwake_protocol::wire::encode::Digits;
 use jetwake_protocol::wire::{Publish, WireError};
@@ -75,7 +73,7 @@ impl Session {
             .plain
             .iter()
             .find(|sub| sub.connection.id == self.connection.id);
-        let Some(own) = own.map(Arc::clone) else {
+        let Some(own) = own else {
             return;
         };
         let headers = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
@@ -88,7 +86,7 @@ impl Session {
             header_digits: digits.as_bytes(),
             size_digits: digits.as_bytes(),
         };
-        self.deliverer.offer(&own, &message);
+        self.deliverer.answer(own, &message);
     }
 
     fn answer_user_info(&mut self, reply: &[u8]) {

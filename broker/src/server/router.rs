@@ -44,8 +44,8 @@ impl RouterHandle {
         }
     }
 
-    /// Watches interest in a literal subject. Returns whether there is interest now; the inbox is told when that
-    /// changes.
+    /// Watches interest in a literal subject. Returns whether there is interest now; the inbox is
+    /// told when that changes.
     pub fn watch(
         &self,
         account: AccountId,
@@ -69,8 +69,8 @@ impl RouterHandle {
         self.account(account)?.watched(Listener::JetStream(tag))
     }
 
-    /// Whether a message on `subject` reaches a member of `queue` or, without one, a plain subscription or a
-    /// listener.
+    /// Whether a message on `subject` reaches a member of `queue` or, without one, a plain
+    /// subscription or a listener.
     pub fn has_interest(&self, account: AccountId, subject: &[u8], queue: Option<&[u8]>) -> bool {
         self.account(account)
             .is_some_and(|account| account.has_interest(subject, queue))

@@ -137,8 +137,8 @@ impl Running {
         &self.shared
     }
 
-    /// Enters lame duck mode: no new clients, word to those who are there, then one after the other is closed.
-    /// Completes when all are; the caller shuts down then.
+    /// Enters lame duck mode: no new clients, word to those who are there, then one after the other
+    /// is closed. Completes when all are; the caller shuts down then.
     pub async fn lame_duck(&self) {
         self.shared.logger.info(format_args!(
             "Entering lame duck mode, stop accepting new clients"

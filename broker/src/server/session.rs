@@ -1,7 +1,7 @@
 //! The reading side of a connection: parses what the client sends and acts on it.
 //!
-//! All operations of one read buffer are handled before anything is flushed. Answers to the client and messages to
-//! its own subscriptions go through the same batch, which keeps them in order.
+//! All operations of one read buffer are handled before anything is flushed. Answers to the client
+//! and messages to its own subscriptions go through the same batch, which keeps them in order.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,8 @@ use super::reason::CloseReason;
 use super::shared::Shared;
 use super::{Account, trace};
 
-/// Sizes of the read buffer. A message that is larger gets the room that it needs, for as long as it needs it.
+/// Sizes of the read buffer. A message that is larger gets the room that it needs, for as long as
+/// it needs it.
 const BUFFER_MIN: usize = 4 << 10;
 const BUFFER_MAX: usize = 64 << 10;
 /// How long one read buffer may hold its producer back for consumers that are nearly full.
@@ -76,8 +77,9 @@ impl End {
 impl From<ParseError> for End {
     fn from(error: ParseError) -> Self {
         let reason = match error {
-            ParseError::UnknownOperation => CloseReason::ParseError,
-            ParseError::ProtocolViolation => CloseReason::ProtocolViolation,
+            ParseError::UnknownOperation | ParseError::ProtocolViolation => {
+                CloseReason::ProtocolViolation
+            }
             ParseError::HeadersNotSupported => CloseReason::MsgHeaderViolation,
             ParseError::MaxControlLine => CloseReason::MaxControlLineExceeded,
             ParseError::MaxPayload => CloseReason::MaxPayloadExceeded,
@@ -282,8 +284,9 @@ impl Session {
         }
     }
 
-    /// Slows this producer down where its messages pile up: for a moment while a consumer's queue is nearly full,
-    /// and for as long as the JetStream inbox is full (its socket then fills, which the client sees).
+    /// Slows this producer down where its messages pile up: for a moment while a consumer's queue
+    /// is nearly full, and for as long as the JetStream inbox is full (its socket then fills, which
+    /// the client sees).
     async fn hold_back(&mut self) {
         if let Some(consumer) = self.deliverer.take_stalled()
             && consumer.id != self.connection.id

@@ -49,6 +49,7 @@ pub struct Shared {
     epoch: Instant,
     next_connection: AtomicU64,
     next_subscription: AtomicU64,
+    next_event: AtomicU64,
     random: AtomicU64,
 }
 
@@ -83,6 +84,7 @@ impl Shared {
             epoch: Instant::now(),
             next_connection: AtomicU64::new(1),
             next_subscription: AtomicU64::new(1),
+            next_event: AtomicU64::new(1),
             random: AtomicU64::new(RandomState::new().hash_one(0)),
         }
     }
@@ -137,6 +139,11 @@ impl Shared {
 
     pub(super) fn next_connection_id(&self) -> u64 {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Numbers what the server itself publishes.
+    pub(super) fn next_event_number(&self) -> u64 {
+        self.next_event.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn next_subscription_id(&self) -> SubId {

@@ -7,7 +7,8 @@ use super::Account;
 use super::connection::Connection;
 use crate::routing::SubId;
 
-/// See the module. Shared by the routing table, the connection and lookups that publishers remember.
+/// See the module. Shared by the routing table, the connection and lookups that publishers
+/// remember.
 #[derive(Debug)]
 pub struct Subscription {
     pub(super) connection: Arc<Connection>,
@@ -69,7 +70,8 @@ impl Subscription {
         }
     }
 
-    /// Ends the subscription after `max` messages since SUB; true if that many were delivered already.
+    /// Ends the subscription after `max` messages since SUB; true if that many were delivered
+    /// already.
     pub(super) fn limit(&self, max: u64) -> bool {
         self.max.store(max, Ordering::Relaxed);
         self.delivered.load(Ordering::Relaxed) >= max

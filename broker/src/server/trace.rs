@@ -1,5 +1,5 @@
-//! The protocol trace (`-V`): every operation of every connection as a `[TRC]` line, in nats-server's format.
-//! Called only when the log takes such lines.
+//! The protocol trace (`-V`): every operation of every connection as a `[TRC]` line, in
+//! nats-server's format. Called only when the log takes such lines.
 
 use std::fmt::Write;
 
@@ -63,21 +63,31 @@ pub(super) fn delivered(shared: &Shared, sub: &Subscription, message: &Message<'
     shared
         .logger
         .trace(format_args!("{label} - ->> [{name} {}]", words(&parts)));
+    let max = shared.logger.max_traced_msg_len();
+    let body = payload(&[message.headers, message.payload].concat(), max);
+    shared
+        .logger
+        .trace(format_args!("{label} - ->> MSG_PAYLOAD: [{body}]"));
 }
 
 pub(super) fn sent(shared: &Shared, connection: &Connection, line: &[u8]) {
     let label = connection.label();
-    shared.logger.trace(format_args!(
-        "{label} - ->> [{}]",
-        text(line.trim_ascii_end())
-    ));
+    let line = text(line.trim_ascii_end());
+    let shown = line.strip_prefix('+').unwrap_or(&line);
+    shared.logger.trace(format_args!("{label} - ->> [{shown}]"));
 }
 
 pub(super) fn sent_err(shared: &Shared, connection: &Connection, error: WireError<'_>) {
-    let mut line = b"-ERR '".to_vec();
+    let mut line = b"-ERR ".to_vec();
     error.write_text(&mut line);
-    line.push(b'\'');
     sent(shared, connection, &line);
+}
+
+pub(super) fn ended(shared: &Shared, sub: &Subscription) {
+    let label = sub.connection.label();
+    shared
+        .logger
+        .trace(format_args!("{label} - <-> [DELSUB {}]", text(&sub.sid)));
 }
 
 fn published(message: &Publish<'_>) -> String {

@@ -54,7 +54,7 @@ pub(super) fn json(shared: &Shared, connection: &Connection, account: &Account) 
             tags: &options.server_tags,
             jetstream: jetstream.is_some(),
             flags: u64::from(jetstream.is_some()),
-            seq: 0,
+            seq: shared.next_event_number(),
             time: jiff::Timestamp::try_from(super::shared::wall_clock())
                 .map_or_else(|_| String::new(), |now| now.to_string()),
         },

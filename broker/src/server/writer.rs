@@ -1,5 +1,5 @@
-//! The writing side of a connection: sends what producers could not send themselves, and runs the connection's
-//! timers (authentication, pings).
+//! The writing side of a connection: sends what producers could not send themselves, and runs the
+//! connection's timers (authentication, pings).
 
 // Timers of a connection follow the machine's clock, as its peer's do.
 #![allow(clippy::disallowed_methods)]
@@ -106,7 +106,8 @@ impl Writer {
         }
     }
 
-    /// Sends a ping unless the client has shown itself alive; gives it up if too many went unanswered.
+    /// Sends a ping unless the client has shown itself alive; gives it up if too many went
+    /// unanswered.
     fn ping(&self) {
         let pulse = &self.connection.pulse;
         let now = self.shared.uptime_nanos();

@@ -98,6 +98,15 @@ async fn a_user_must_log_in() {
 }
 
 #[tokio::test]
+async fn a_first_connect_keeps_the_subscriptions() {
+    let server = start(|_| {}).await;
+    let mut raw = Raw::connect(&server).await;
+    raw.send(format!("SUB a 1\r\n{QUIET}PUB a 1\r\nx\r\n"))
+        .await;
+    raw.expect_before_pong("+OK\r\nMSG a 1 1\r\nx\r\n").await;
+}
+
+#[tokio::test]
 async fn a_second_connect_drops_the_subscriptions() {
     let server = start(|_| {}).await;
     let mut raw = Raw::connect(&server).await;

@@ -1,4 +1,5 @@
-//! Core NATS over real sockets: the client port of a running server, seen by raw connections and by async-nats.
+//! Core NATS over real sockets: the client port of a running server, seen by raw connections and by
+//! async-nats.
 
 // A test is a shell, and what it unwraps is its assertion.
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used)]
