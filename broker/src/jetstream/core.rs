@@ -19,6 +19,7 @@ use crate::jetstream::entry::Entry;
 use crate::jetstream::env::{Agenda, Env};
 use crate::jetstream::io::{AccountId, Event, Inbound, Level, Outbox, Tag, TagKind, Timestamp};
 use crate::jetstream::log::Log;
+use crate::jetstream::maintenance::Maintenance;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::streams::Streams;
@@ -74,6 +75,7 @@ pub(crate) struct Core {
     accounts: BTreeMap<AccountId, Account>,
     /// Consumers that had more to deliver than the budget allowed.
     unfinished: Vec<(u32, u32)>,
+    pub(crate) maintenance: Maintenance,
 }
 
 impl JetStream {
@@ -95,8 +97,9 @@ impl JetStream {
             log: Log::new(opened.store),
             agenda: Agenda::default(),
             unfinished: Vec::new(),
+            maintenance: Maintenance::default(),
         };
-        core.recover(opened.replay, now, out);
+        core.recover(opened.groups, opened.replay, now, out);
         core.listen(out);
         Self { core }
     }
@@ -115,7 +118,7 @@ impl JetStream {
                     });
                 });
             }
-            Event::Job(done) => match done {},
+            Event::Job(done) => core.job_done(done, now, out),
             Event::StoreFailed(reason) => {
                 core.log.failed = true;
                 out.log(Level::Error, &format!("JetStream storage failed: {reason}"));
@@ -222,6 +225,14 @@ impl Core {
 
     fn durable(&mut self, lsn: Lsn, now: Timestamp, out: &mut dyn Outbox) {
         self.log.became_durable(lsn);
+        if let Some(at) = self.checkpoint_at().filter(|at| *at <= lsn) {
+            self.apply_upto(at, now, out);
+            self.checkpoint(out);
+        }
+        self.apply_upto(lsn, now, out);
+    }
+
+    fn apply_upto(&mut self, lsn: Lsn, now: Timestamp, out: &mut dyn Outbox) {
         while let Some(Commit { stream, what, .. }) = self.log.commits.pop(lsn) {
             let end = what.end();
             self.commit(stream, what, now, out);
@@ -308,6 +319,7 @@ impl Core {
         }
         self.agenda.dirty.clear();
         self.log.seal();
+        self.maintain(now, out);
     }
 
     fn shut_down(&mut self, now: Timestamp, out: &mut dyn Outbox) {
@@ -342,7 +354,7 @@ impl Core {
         } else {
             let mut json = Vec::new();
             to_json(&config, &mut json);
-            let (group, messages) = self.log.create_group(config.first_seq);
+            let (group, messages) = self.log.create_group(config.first_seq, now);
             let entry = Entry::Config {
                 account,
                 created: now,
@@ -424,7 +436,10 @@ impl Core {
             };
             advise(&event, stream.account, env.now, env.settings, env.out);
         });
-        self.streams.remove(id);
+        let stream = self.streams.remove(id);
+        if let Some(group) = stream.and_then(|stream| stream.group) {
+            self.log.store.drop_group(group);
+        }
         if let Some(request) = request {
             let mut body = Vec::new();
             encode(&Ok(StreamDeleteResponse { success: true }), &mut body);

@@ -7,7 +7,7 @@ use jetwake_storage::{Appended, FileMessages, Insert, Kind, Lsn, Record, Store};
 use crate::jetstream::api::answer::Request;
 use crate::jetstream::commit::{Commits, What};
 use crate::jetstream::entry::Entry;
-use crate::jetstream::io::{AccountId, Outbox, Outgoing};
+use crate::jetstream::io::{AccountId, Outbox, Outgoing, Timestamp};
 
 /// The number of a stream on disk, never reused.
 pub(crate) type GroupId = u64;
@@ -96,9 +96,14 @@ impl Log {
         }
     }
 
-    /// Begins a group.
-    pub(crate) fn create_group(&mut self, first_seq: u64) -> (GroupId, FileMessages) {
-        self.last_group += 1;
+    /// Begins a group. Numbers follow the clock where they can, because those of groups whose last trace is gone
+    /// must not come back either.
+    pub(crate) fn create_group(
+        &mut self,
+        first_seq: u64,
+        now: Timestamp,
+    ) -> (GroupId, FileMessages) {
+        self.last_group = (self.last_group + 1).max(u64::try_from(now).unwrap_or(0));
         (
             self.last_group,
             self.store.create_group(self.last_group, first_seq),
@@ -125,6 +130,16 @@ impl Log {
     /// What an answer about anything that was decided must wait for; `None` if all of it is durable.
     pub(crate) fn waits(&self) -> Option<Lsn> {
         (self.appended > self.durable).then_some(self.appended)
+    }
+
+    /// The position behind the last record.
+    pub(crate) fn appended(&self) -> Lsn {
+        self.appended
+    }
+
+    /// Everything before this is durable.
+    pub(crate) fn durable(&self) -> Lsn {
+        self.durable
     }
 
     /// Everything before `lsn` is durable.

@@ -3,13 +3,14 @@
 use jetwake_protocol::jetstream::consumer::ConsumerConfig;
 use jetwake_protocol::jetstream::json::{Rules, from_json};
 use jetwake_protocol::jetstream::stream::StreamConfig;
-use jetwake_storage::{Insert, Kind, Replay, ReplayRecord};
+use jetwake_storage::{Insert, Kind, RecoveredGroup, Replay, ReplayRecord};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::jetstream::checkpoint::{self, Head};
 use crate::jetstream::core::Core;
-use crate::jetstream::entry::Entry;
+use crate::jetstream::entry::{Entry, Malformed};
 use crate::jetstream::io::{Level, Outbox, Timestamp};
 use crate::jetstream::log::GroupId;
 use crate::jetstream::stream::Stream;
@@ -20,8 +21,27 @@ type Groups = HashMap<GroupId, u32, FixedState>;
 
 impl Core {
     /// Applies the records of the journal, then lets streams and consumers listen.
-    pub(crate) fn recover(&mut self, replay: Replay, now: Timestamp, out: &mut dyn Outbox) {
+    pub(crate) fn recover(
+        &mut self,
+        checkpoints: Vec<RecoveredGroup>,
+        replay: Replay,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) {
         let mut groups = Groups::default();
+        for group in checkpoints {
+            let number = group.id;
+            self.log.last_group = self.log.last_group.max(number);
+            match self.recover_group(group, now, out) {
+                Ok(id) => {
+                    groups.insert(number, id);
+                }
+                Err(Malformed) => {
+                    let text = format!("JetStream recovery: damaged checkpoint of stream {number}");
+                    out.log(Level::Error, &text);
+                }
+            }
+        }
         let ran = replay.run(&mut |record| self.replay(record, &mut groups, now, out));
         if let Err(error) = ran {
             self.log.failed = true;
@@ -45,6 +65,37 @@ impl Core {
                 stream.release_unneeded(env);
             });
         }
+    }
+
+    /// Brings a stream back as its checkpoint describes it.
+    fn recover_group(
+        &mut self,
+        group: RecoveredGroup,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) -> Result<u32, Malformed> {
+        let (
+            Head {
+                account,
+                created,
+                config,
+            },
+            mut rest,
+        ) = checkpoint::read(&group.blob)?;
+        let id = self.streams.next_id();
+        let messages = Box::new(group.messages);
+        self.streams.add(Stream::new(
+            id,
+            Some(group.id),
+            account,
+            config,
+            created,
+            messages,
+        ));
+        let restored = self.with_stream(id, now, out, |stream, env| {
+            stream.restore_decided(&mut rest, env)
+        });
+        restored.unwrap_or(Err(Malformed)).map(|()| id)
     }
 
     fn replay(
@@ -101,6 +152,7 @@ impl Core {
                 self.streams.forget_name(id);
                 self.streams.remove(id);
                 groups.remove(&record.group);
+                self.log.store.drop_group(record.group);
             }
             (entry, Some(id)) => {
                 self.with_stream(id, now, out, |stream, env| {

@@ -19,6 +19,8 @@ pub struct Settings {
     pub max_pending: u64,
     /// Largest message that the server takes, headers and payload.
     pub max_payload: u64,
+    /// Bytes of complete journal files that are kept before their messages move to segments.
+    pub keep: u64,
     /// The accounts that have JetStream.
     pub accounts: Vec<AccountId>,
 }
@@ -33,6 +35,7 @@ impl Default for Settings {
             max_file: u64::MAX,
             max_pending: 64 << 20,
             max_payload: 1 << 20,
+            keep: 64 << 20,
             accounts: vec![0],
         }
     }

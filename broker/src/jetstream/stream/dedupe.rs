@@ -80,6 +80,13 @@ impl Dedupe {
         });
     }
 
+    /// Every id that is remembered, oldest first.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], u64, Timestamp)> {
+        self.seen
+            .iter()
+            .map(|seen| (self.ids.get(seen.id), seen.seq, seen.timestamp))
+    }
+
     /// Forgets what has left the window.
     pub(crate) fn expire(&mut self, now: Timestamp) {
         while let Some(oldest) = self.seen.front() {

@@ -1,6 +1,9 @@
 //! What was acknowledged is there after a crash.
 
+use std::path::Path;
+
 use super::rig::{Rig, SECOND, block};
+use crate::jetstream::Settings;
 
 #[test]
 fn everything_acknowledged_survives_every_crash() {
@@ -134,4 +137,77 @@ fn a_failed_store_refuses_and_does_not_acknowledge() {
     assert!(refused[0].payload.contains("10023"), "{refused:?}");
     rig.send("$JS.API.INFO", "_INBOX.3", "", "");
     assert!(rig.take()[0].payload.contains("10023"));
+}
+
+#[test]
+fn checkpoints_carry_everything_over() {
+    for seed in 0..10 {
+        let settings = Settings {
+            keep: 0,
+            ..Settings::default()
+        };
+        let mut rig = Rig::with(settings);
+        rig.stream(r#"{"name":"S","subjects":["s.>"],"max_msgs_per_subject":50,"first_seq":100}"#);
+        rig.stream(r#"{"name":"Q","retention":"workqueue"}"#);
+        rig.stream(r#"{"name":"D"}"#);
+        let first = Path::new("/js/journal-0000000001");
+        assert!(rig.disk.size(first) > 0);
+        let create = r#"{"stream_name":"Q","config":{"durable_name":"C","ack_policy":"explicit"}}"#;
+        rig.api("CONSUMER.CREATE.Q.C", create);
+        let payload = "x".repeat(1000);
+        for n in 0..200 {
+            rig.publish(
+                &format!("s.{}", n % 7),
+                &[("Nats-Msg-Id", &n.to_string())],
+                &payload,
+            );
+            rig.publish("Q", &[], &payload);
+            rig.publish("D", &[], "");
+            // A batch that is in flight while jobs of the store come back.
+            rig.send("s.8", "", "", "");
+            rig.send("$JS.API.CONSUMER.MSG.NEXT.Q.C", "_INBOX.9", "", "");
+            rig.settle();
+            let delivered = rig.take();
+            let delivered = delivered
+                .iter()
+                .find(|sent| sent.route == "_INBOX.9")
+                .unwrap();
+            if n % 3 > 0 {
+                rig.ask(&delivered.reply.clone(), "", "");
+            }
+        }
+        rig.api("STREAM.DELETE.D", "");
+        rig.api(
+            "STREAM.UPDATE.S",
+            r#"{"name":"S","subjects":["s.>"],"max_msgs_per_subject":40}"#,
+        );
+        assert!(
+            rig.disk.size(Path::new("/js/journal-0000000001")) == 0,
+            "the first file is gone"
+        );
+        let before = (rig.state("S"), rig.state("Q"), consumer(&mut rig));
+        let mut rig = rig.crash(seed);
+        assert_eq!((rig.state("S"), rig.state("Q"), consumer(&mut rig)), before);
+        assert!(rig.api("STREAM.INFO.D", "").contains("10059"));
+        assert!(
+            rig.publish("s.1", &[("Nats-Msg-Id", "0")], "")
+                .contains("duplicate")
+        );
+        let got = rig.api("STREAM.MSG.GET.S", r#"{"next_by_subj":"s.3"}"#);
+        assert!(got.contains("eHh4"), "{got}");
+        assert!(rig.out.lines.is_empty(), "{:?}", rig.out.lines);
+    }
+}
+
+fn consumer(rig: &mut Rig) -> String {
+    let info: serde_json::Value = serde_json::from_str(&rig.api("CONSUMER.INFO.Q.C", "")).unwrap();
+    let part = |key: &str| info[key].to_string();
+    let position = |key: &str| info[key]["stream_seq"].to_string();
+    [
+        position("delivered"),
+        position("ack_floor"),
+        part("num_ack_pending"),
+        part("num_pending"),
+    ]
+    .join(" ")
 }

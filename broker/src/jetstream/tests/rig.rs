@@ -127,7 +127,10 @@ impl Rig {
     }
 
     fn open(disk: FaultDisk, settings: Settings, now: Timestamp) -> Self {
-        let opened = Store::open(Arc::new(disk.clone()), Path::new("/js"), Options::new(7));
+        let mut options = Options::new(7);
+        // Small files, so that a test comes to the end of several.
+        (options.journal_first, options.journal_max) = (16 << 10, 32 << 10);
+        let opened = Store::open(Arc::new(disk.clone()), Path::new("/js"), options);
         let (opened, writer) = JetStreamStore::split(opened.unwrap());
         let mut out = Recorder::default();
         let core = JetStream::new(settings.clone(), opened, now, &mut out);
@@ -183,6 +186,9 @@ impl Rig {
             if self.writer.write().unwrap().is_some() {
                 let durable = self.writer.sync().unwrap();
                 self.handle(Event::Durable(durable));
+            }
+            for job in std::mem::take(&mut self.out.jobs) {
+                self.handle(Event::Job(job.run()));
             }
         }
     }

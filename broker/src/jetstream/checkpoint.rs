@@ -1,0 +1,114 @@
+//! The bytes of a stream's checkpoint besides its messages.
+//!
+//! ```text
+//! version u8, account u64, created i64, config JSON,
+//! last message id, ids: count, then sequence, time, id each,
+//! consumers: count, then name, created, config JSON, snapshot each
+//! ```
+
+use jetwake_protocol::jetstream::consumer::ConsumerConfig;
+use jetwake_protocol::jetstream::json::{Rules, from_json, to_json};
+use jetwake_protocol::jetstream::stream::StreamConfig;
+
+use crate::jetstream::entry::{Malformed, Reader, put_bytes, put_i64, put_u64};
+use crate::jetstream::env::Env;
+use crate::jetstream::io::{AccountId, Timestamp};
+use crate::jetstream::stream::Stream;
+
+const VERSION: u8 = 1;
+
+impl Stream {
+    /// Appends what decisions change at once: message ids and consumers.
+    pub(crate) fn note_decided(&self, into: &mut Vec<u8>) {
+        put_bytes(into, &self.last_msg_id);
+        let ids = self.dedupe.iter();
+        put_u64(into, ids.len() as u64);
+        for (id, seq, timestamp) in ids {
+            put_u64(into, seq);
+            put_i64(into, timestamp);
+            put_bytes(into, id);
+        }
+        let kept = || {
+            self.consumers
+                .iter()
+                .filter(|one| !one.config().memory_storage)
+        };
+        put_u64(into, kept().count() as u64);
+        let (mut config, mut snapshot) = (Vec::new(), Vec::new());
+        for consumer in kept() {
+            config.clear();
+            snapshot.clear();
+            to_json(consumer.config(), &mut config);
+            consumer.snapshot(&mut snapshot);
+            put_bytes(into, consumer.name().as_bytes());
+            put_i64(into, consumer.created());
+            put_bytes(into, &config);
+            put_bytes(into, &snapshot);
+        }
+    }
+
+    /// Appends the whole blob around what was noted.
+    pub(crate) fn checkpoint_blob(&self, decided: &[u8], into: &mut Vec<u8>) {
+        into.push(VERSION);
+        put_u64(into, self.account.into());
+        put_i64(into, self.created);
+        let mut config = Vec::new();
+        to_json(&self.config, &mut config);
+        put_bytes(into, &config);
+        into.extend_from_slice(decided);
+    }
+
+    /// Reads the part that [`note_decided`](Self::note_decided) wrote.
+    pub(crate) fn restore_decided(
+        &mut self,
+        from: &mut Reader<'_>,
+        env: &mut Env<'_>,
+    ) -> Result<(), Malformed> {
+        self.last_msg_id = from.bytes()?.to_vec();
+        for _ in 0..from.u64()? {
+            let (seq, timestamp) = (from.u64()?, from.i64()?);
+            self.dedupe.insert(from.bytes()?, seq, timestamp);
+        }
+        for _ in 0..from.u64()? {
+            let name = std::str::from_utf8(from.bytes()?).map_err(|_| Malformed)?;
+            let created = from.i64()?;
+            let config = from_json(from.bytes()?, "server.ConsumerConfig", Rules::Lenient);
+            let config: ConsumerConfig = config.map_err(|_| Malformed)?;
+            if !self.restore_consumer(name, created, config, from.bytes()?, env) {
+                return Err(Malformed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the head of a blob says.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// The account that owns the stream.
+    pub(crate) account: AccountId,
+    /// When it was created.
+    pub(crate) created: Timestamp,
+    /// Its configuration.
+    pub(crate) config: StreamConfig,
+}
+
+/// Reads the head of a blob; the rest is left in the reader.
+pub(crate) fn read(blob: &[u8]) -> Result<(Head, Reader<'_>), Malformed> {
+    let mut from = Reader { rest: blob };
+    if from.u8()? != VERSION {
+        return Err(Malformed);
+    }
+    let account = u32::try_from(from.u64()?).map_err(|_| Malformed)?;
+    let created = from.i64()?;
+    let config = from_json(from.bytes()?, "server.StreamConfig", Rules::Lenient);
+    let config = config.map_err(|_| Malformed)?;
+    Ok((
+        Head {
+            account,
+            created,
+            config,
+        },
+        from,
+    ))
+}

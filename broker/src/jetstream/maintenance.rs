@@ -1,0 +1,189 @@
+//! Keeping the journal short: survivors are copied to segments, groups are checkpointed, old files go.
+//!
+//! One round at a time: copy, note, checkpoint, clean up. What is decided runs ahead of what is applied, so the
+//! decided half of a checkpoint (consumers, message ids) is noted at a position of the journal, and the checkpoint
+//! is taken when exactly everything before that position is applied.
+
+use jetwake_storage::{Lsn, Retire};
+
+use crate::jetstream::core::Core;
+use crate::jetstream::io::{Job, JobDone, Level, Outbox, Timestamp};
+use crate::jetstream::log::GroupId;
+
+/// Nanoseconds after which a failed job is tried again.
+const RETRY: i64 = 5_000_000_000;
+
+/// Where a round is.
+#[derive(Debug, Default)]
+enum Round {
+    /// Nothing to do.
+    #[default]
+    Idle,
+    /// Messages are being copied.
+    Copying(Retire),
+    /// The decided state was noted at a position that is not applied yet.
+    Noted(Noted),
+    /// The checkpoint is being written, or files are being removed.
+    Writing,
+}
+
+#[derive(Debug)]
+struct Noted {
+    at: Lsn,
+    retire: Retire,
+    groups: Vec<(GroupId, u32, Vec<u8>)>,
+}
+
+/// The state of maintenance.
+#[derive(Debug, Default)]
+pub(crate) struct Maintenance {
+    round: Round,
+    making_spare: bool,
+    /// Nothing is tried before this time.
+    not_before: Timestamp,
+}
+
+impl Core {
+    /// Starts what is due. Called when a batch ends.
+    pub(crate) fn maintain(&mut self, now: Timestamp, out: &mut dyn Outbox) {
+        if self.log.failed || now < self.maintenance.not_before {
+            return;
+        }
+        if !self.maintenance.making_spare
+            && let Some(job) = self.log.store.plan_spare()
+        {
+            self.maintenance.making_spare = true;
+            out.run(Job::Spare(job));
+        }
+        if !matches!(self.maintenance.round, Round::Idle) {
+            return;
+        }
+        let Some(retire) = self
+            .log
+            .store
+            .plan_retire(self.log.durable(), self.settings.keep)
+        else {
+            return;
+        };
+        let mut job = self.log.store.begin_copy(retire.through);
+        for (group, id) in self.groups_of(&retire) {
+            let messages = self
+                .streams
+                .get(id)
+                .and_then(|stream| stream.messages.as_file());
+            if let Some(messages) = messages {
+                job.add(group, messages);
+            }
+        }
+        self.maintenance.round = Round::Copying(retire);
+        out.run(Job::Copy(job));
+    }
+
+    /// A job is done.
+    pub(crate) fn job_done(&mut self, done: JobDone, now: Timestamp, out: &mut dyn Outbox) {
+        match done {
+            JobDone::Spare(result) => {
+                self.maintenance.making_spare = false;
+                match result {
+                    Ok(done) => self.log.store.finish_spare(done),
+                    Err(error) => self.put_off(&error.to_string(), now, out),
+                }
+            }
+            JobDone::Copy(Ok(copied)) => {
+                for (group, seq, reason) in &copied.lost {
+                    out.log(
+                        Level::Error,
+                        &format!("JetStream group {group}: {seq}: {reason}"),
+                    );
+                }
+                self.log.store.finish_copy(&copied);
+                for id in self.streams.ids() {
+                    let Some(stream) = self.streams.get_mut(id) else {
+                        continue;
+                    };
+                    let group = stream.group;
+                    let messages = stream.messages.as_file_mut();
+                    if let (Some(group), Some(messages)) = (group, messages) {
+                        copied.relocate(group, messages);
+                    }
+                }
+                if let Round::Copying(retire) = std::mem::take(&mut self.maintenance.round) {
+                    self.note(retire, out);
+                }
+            }
+            JobDone::Checkpoint(Ok(done)) => {
+                out.run(Job::Cleanup(self.log.store.finish_checkpoint(done)));
+            }
+            JobDone::Copy(Err(error)) | JobDone::Checkpoint(Err(error)) => {
+                self.maintenance.round = Round::Idle;
+                self.put_off(&error.to_string(), now, out);
+            }
+            JobDone::Cleanup(cleaned) => {
+                self.log.store.finish_cleanup(cleaned);
+                self.maintenance.round = Round::Idle;
+            }
+        }
+    }
+
+    fn put_off(&mut self, reason: &str, now: Timestamp, out: &mut dyn Outbox) {
+        out.log(
+            Level::Warn,
+            &format!("JetStream storage maintenance: {reason}"),
+        );
+        self.maintenance.not_before = now.saturating_add(RETRY);
+    }
+
+    fn groups_of(&self, retire: &Retire) -> Vec<(GroupId, u32)> {
+        let ids = self.streams.ids().into_iter();
+        ids.filter_map(|id| Some((self.streams.get(id)?.group?, id)))
+            .filter(|(group, _)| retire.groups.binary_search(group).is_ok())
+            .collect()
+    }
+
+    /// Notes what is decided.
+    fn note(&mut self, retire: Retire, out: &mut dyn Outbox) {
+        let groups = self.groups_of(&retire);
+        let noted = groups.into_iter().filter_map(|(group, id)| {
+            let stream = self.streams.get(id)?;
+            let mut blob = Vec::new();
+            stream.note_decided(&mut blob);
+            Some((group, id, blob))
+        });
+        let noted = Noted {
+            at: self.log.appended(),
+            groups: noted.collect(),
+            retire,
+        };
+        self.maintenance.round = Round::Noted(noted);
+        if self.log.waits().is_none() {
+            self.checkpoint(out);
+        }
+    }
+
+    /// The position that everything must be applied up to, and nothing beyond, for a checkpoint.
+    pub(crate) fn checkpoint_at(&self) -> Option<Lsn> {
+        match &self.maintenance.round {
+            Round::Noted(noted) => Some(noted.at),
+            _ => None,
+        }
+    }
+
+    /// Takes the checkpoint that was noted.
+    pub(crate) fn checkpoint(&mut self, out: &mut dyn Outbox) {
+        let Round::Noted(noted) = std::mem::take(&mut self.maintenance.round) else {
+            return;
+        };
+        let mut checkpoint = self.log.store.begin_checkpoint(Some(&noted.retire));
+        for (group, id, decided) in &noted.groups {
+            let Some(stream) = self.streams.get_mut(*id) else {
+                continue;
+            };
+            let mut blob = Vec::new();
+            stream.checkpoint_blob(decided, &mut blob);
+            checkpoint.add(*group, noted.at, &blob, stream.messages.as_file_mut());
+        }
+        let job = self.log.store.seal_checkpoint(checkpoint);
+        self.maintenance.round = Round::Writing;
+        out.run(Job::Checkpoint(job));
+    }
+}
