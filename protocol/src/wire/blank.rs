@@ -7,6 +7,7 @@ const fn is_blank<const CR: bool>(byte: u8) -> bool {
 }
 
 /// Index of the first blank at or after `from`, or the length of `line`.
+#[inline]
 fn find_blank<const CR: bool>(line: &[u8], mut from: usize) -> usize {
     const LOW: u64 = 0x2121_2121_2121_2121;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -43,6 +44,7 @@ impl<'b, const CR: bool> Arguments<'b, CR> {
     }
 
     /// Collects up to `N` arguments; the count is `N + 1` if there are more.
+    #[inline]
     pub(super) fn collect<const N: usize>(mut self) -> ([(usize, usize); N], usize) {
         let mut found = [(0, 0); N];
         let mut count = 0;
@@ -56,6 +58,7 @@ impl<'b, const CR: bool> Arguments<'b, CR> {
         (found, count)
     }
 
+    #[inline]
     fn next_range(&mut self) -> Option<(usize, usize)> {
         while self.at < self.line.len() && is_blank::<CR>(self.line[self.at]) {
             self.at += 1;

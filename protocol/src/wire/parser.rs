@@ -209,8 +209,12 @@ impl ClientParser {
     /// # Errors
     /// The connection must be closed; [`ParseError::answer`] is the line to send before.
     pub fn next<'b>(&mut self, buf: &'b [u8]) -> Result<Option<Parsed<'b>>, ParseError> {
-        if self.pending.is_some() {
-            return self.finish_publish(buf);
+        if let Some(pending) = &self.pending {
+            let parsed = pending.finish(buf)?;
+            if parsed.is_some() {
+                self.pending = None;
+            }
+            return Ok(parsed);
         }
         let from = self.scanned.min(buf.len());
         let Some(line_end) = memchr::memchr(b'\n', &buf[from..]).map(|at| from + at) else {
@@ -222,12 +226,12 @@ impl ClientParser {
         let args = self.arguments(line, verb, name_len)?;
         let op = match verb {
             Verb::Pub => {
-                self.pending = Some(self.read_pub(line, args)?);
-                return self.finish_publish(buf);
+                let publish = self.read_pub(line, args)?;
+                return self.start_publish(publish, buf);
             }
             Verb::Hpub => {
-                self.pending = Some(self.read_hpub(line, args)?);
-                return self.finish_publish(buf);
+                let publish = self.read_hpub(line, args)?;
+                return self.start_publish(publish, buf);
             }
             Verb::Sub => read_subscribe(line, args)?,
             Verb::Unsub => read_unsubscribe(line, args)?,
@@ -253,6 +257,7 @@ impl ClientParser {
     }
 
     /// The range of the arguments: blanks after the name and a CR at the end are left out.
+    #[inline]
     fn arguments(&self, line: &[u8], verb: Verb, name_len: usize) -> Result<Range, ParseError> {
         let mut start = name_len;
         while matches!(line.get(start), Some(b' ' | b'\t')) {
@@ -271,6 +276,7 @@ impl ClientParser {
         Ok((start, end))
     }
 
+    #[inline]
     fn read_pub(&self, line: &[u8], args: Range) -> Result<PendingPublish, ParseError> {
         let (at, count) = Arguments::<false>::new(&line[..args.1], args.0).collect::<3>();
         let (reply, size_digits) = match count {
@@ -321,6 +327,7 @@ impl ClientParser {
         })
     }
 
+    #[inline]
     fn payload_size(&self, digits: &[u8]) -> Result<usize, ParseError> {
         let size = parse_size(digits).ok_or(ParseError::ProtocolViolation)?;
         if size > self.limits.max_payload {
@@ -329,33 +336,49 @@ impl ClientParser {
         Ok(size)
     }
 
-    fn finish_publish<'b>(&mut self, buf: &'b [u8]) -> Result<Option<Parsed<'b>>, ParseError> {
-        let Some(pending) = &self.pending else {
-            return Ok(None);
-        };
-        match buf.get(pending.end..) {
+    /// The payload is usually there already; only if it is not, the control line is kept.
+    #[inline]
+    fn start_publish<'b>(
+        &mut self,
+        publish: PendingPublish,
+        buf: &'b [u8],
+    ) -> Result<Option<Parsed<'b>>, ParseError> {
+        let parsed = publish.finish(buf)?;
+        if parsed.is_none() {
+            self.pending = Some(publish);
+        }
+        Ok(parsed)
+    }
+}
+
+impl PendingPublish {
+    #[inline]
+    fn finish<'b>(&self, buf: &'b [u8]) -> Result<Option<Parsed<'b>>, ParseError> {
+        match buf.get(self.end..) {
             Some([b'\r', b'\n', ..]) => {}
             None | Some([] | [b'\r']) => return Ok(None),
             Some(_) => return Err(ParseError::UnknownOperation),
         }
         let cut = |range: Range| &buf[range.0..range.1];
-        let body_at = pending.start + pending.header_len;
+        let body_at = self.start + self.header_len;
         let op = ClientOp::Publish(Publish {
-            subject: cut(pending.subject),
-            reply: pending.reply.map(cut),
-            headers: cut((pending.start, body_at)),
-            payload: cut((body_at, pending.end)),
-            body: cut((pending.start, pending.end)),
-            header_digits: cut(pending.header_digits),
-            size_digits: cut(pending.size_digits),
+            subject: cut(self.subject),
+            reply: self.reply.map(cut),
+            headers: cut((self.start, body_at)),
+            payload: cut((body_at, self.end)),
+            body: cut((self.start, self.end)),
+            header_digits: cut(self.header_digits),
+            size_digits: cut(self.size_digits),
         });
-        let consumed = pending.end + 2;
-        self.pending = None;
-        Ok(Some(Parsed { op, consumed }))
+        Ok(Some(Parsed {
+            op,
+            consumed: self.end + 2,
+        }))
     }
 }
 
 /// A size of at most nine digits.
+#[inline]
 fn parse_size(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > 9 {
         return None;
@@ -440,15 +463,37 @@ impl Verb {
 }
 
 /// The operation of a whole line and the length of its name.
+#[inline]
 fn verb_of(line: &[u8]) -> Result<(Verb, usize), ParseError> {
-    if let [p, u, b, b' ' | b'\t', ..] = line
-        && [p | 0x20, u | 0x20, b | 0x20] == *b"pub"
-    {
-        return Ok((Verb::Pub, 3));
+    if let Some(found) = hot_verb_of(line) {
+        return Ok(found);
     }
     match partial_verb_of(line)? {
         Some((verb, len)) if len < line.len() || verb.may_follow(b'\n') => Ok((verb, len)),
         _ => Err(ParseError::UnknownOperation),
+    }
+}
+
+/// The operations of steady traffic in their usual spelling.
+#[inline]
+fn hot_verb_of(line: &[u8]) -> Option<(Verb, usize)> {
+    const fn word(text: [u8; 4]) -> u32 {
+        u32::from_le_bytes(text)
+    }
+    const PUB: u32 = word(*b"pub ");
+    const HPUB: u32 = word(*b"hpub");
+    const SUB: u32 = word(*b"sub ");
+    const PING: u32 = word(*b"ping");
+    const PONG: u32 = word(*b"pong");
+    let head = line.first_chunk::<4>()?;
+    // Setting this bit folds letters only; that the blank is one is checked below.
+    match u32::from_le_bytes(*head) | 0x2020_2020 {
+        PUB if head[3] == b' ' => Some((Verb::Pub, 3)),
+        HPUB if line.get(4) == Some(&b' ') => Some((Verb::Hpub, 4)),
+        SUB if head[3] == b' ' => Some((Verb::Sub, 3)),
+        PING => Some((Verb::Ping, 4)),
+        PONG => Some((Verb::Pong, 4)),
+        _ => None,
     }
 }
 
