@@ -5,7 +5,8 @@ use jetwake_protocol::jetstream::advisory::{Action, ConsumerAction as ConsumerEv
 use jetwake_protocol::jetstream::consumer::{ConsumerAction, ConsumerConfig, ConsumerInfo};
 use jetwake_protocol::jetstream::consumer_config;
 use jetwake_protocol::jetstream::requests::{
-    ConsumersRequest, CreateConsumerRequest, expect_empty, parse, parse_optional,
+    ConsumerPauseRequest, ConsumerResetRequest, ConsumersRequest, CreateConsumerRequest,
+    expect_empty, parse, parse_optional,
 };
 use jetwake_protocol::jetstream::responses::{
     ConsumerCreateResponse, ConsumerDeleteResponse, ConsumerInfoResponse, ConsumerListResponse,
@@ -13,7 +14,7 @@ use jetwake_protocol::jetstream::responses::{
 };
 
 use crate::jetstream::advisory::{advise, random_name};
-use crate::jetstream::api::{Call, Outcome, page, rules, unsupported};
+use crate::jetstream::api::{Call, Outcome, page, rules};
 use crate::jetstream::stream::Stream;
 
 /// Names in one response.
@@ -261,8 +262,21 @@ impl Call<'_> {
         stream: &str,
         name: &str,
     ) -> Result<Outcome<ConsumerPauseResponse>, ApiError> {
-        self.consumer_id(stream, name)?;
-        Err(ApiError::consumer_create(unsupported("pause")))
+        let request: ConsumerPauseRequest = parse_optional(self.body, self.core.settings.strict)?;
+        let (id, consumer) = self.consumer_id(stream, name)?;
+        let until = (!request.pause_until.is_zero()).then(|| request.pause_until.to_nanos());
+        let paused = self
+            .core
+            .with_stream(id, self.now, self.out, |stream, env| {
+                stream.pause_consumer(consumer, until, env)
+            })
+            .flatten()
+            .ok_or_else(ApiError::insufficient_resources)?;
+        Ok(Outcome::Durable(ConsumerPauseResponse {
+            paused: paused.is_some(),
+            pause_until: request.pause_until,
+            pause_remaining: paused.map_or(0, |until| until.saturating_sub(self.now)),
+        }))
     }
 
     /// CONSUMER.UNPIN.
@@ -282,8 +296,24 @@ impl Call<'_> {
         stream: &str,
         name: &str,
     ) -> Result<Outcome<ConsumerResetResponse>, ApiError> {
-        self.consumer_id(stream, name)?;
-        Err(ApiError::consumer_invalid_reset(unsupported("reset")))
+        let request = ConsumerResetRequest::parse(self.body)?;
+        let (id, consumer) = self.consumer_id(stream, name)?;
+        let reset_seq = self
+            .core
+            .with_stream(id, self.now, self.out, |stream, env| {
+                stream.reset_consumer(consumer, request.seq, env)
+            })
+            .flatten()
+            .ok_or_else(ApiError::consumer_not_found)?
+            .map_err(ApiError::consumer_invalid_reset)?;
+        let mut info = self
+            .info_of(id, consumer)
+            .ok_or_else(ApiError::consumer_not_found)?;
+        show(&mut info);
+        Ok(Outcome::Durable(ConsumerResetResponse {
+            info: Some(info),
+            reset_seq,
+        }))
     }
 
     fn consumer_id(&self, stream: &str, name: &str) -> Result<(u32, u32), ApiError> {

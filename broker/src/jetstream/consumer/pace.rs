@@ -126,6 +126,7 @@ impl Consumer {
         if until.is_some() || was_paused {
             events::paused(ctx, &self.name, until);
         }
+        self.flush(ctx);
         self.dirty = true;
     }
 

@@ -12,7 +12,7 @@ use jetwake_storage::Lsn;
 
 use crate::jetstream::advisory::advise;
 use crate::jetstream::consumer::ctx::{Ctx, OpLog};
-use crate::jetstream::consumer::{Close, Consumer, NewConsumer, Removal};
+use crate::jetstream::consumer::{Close, Consumer, NewConsumer, Removal, ResetError};
 use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{AccountId, Timestamp};
@@ -220,6 +220,33 @@ impl Stream {
         Self::log_consumer(self.group, consumer, env)?;
         self.release_unneeded(env);
         Some(())
+    }
+
+    /// Pauses a consumer, or ends its pause. Until when it pauses; `None` if the log is closed.
+    pub(crate) fn pause_consumer(
+        &mut self,
+        id: u32,
+        until: Option<Timestamp>,
+        env: &mut Env<'_>,
+    ) -> Option<Option<Timestamp>> {
+        self.with_consumer(id, env, |consumer, ctx| consumer.pause(ctx, until))?;
+        let consumer = self.consumers.get(id)?;
+        Self::log_consumer(self.group, consumer, env)?;
+        Some(consumer.paused_until())
+    }
+
+    /// Moves a consumer to another sequence, which is returned.
+    pub(crate) fn reset_consumer(
+        &mut self,
+        id: u32,
+        seq: u64,
+        env: &mut Env<'_>,
+    ) -> Option<Result<u64, ResetError>> {
+        let moved = self.with_consumer(id, env, |consumer, ctx| consumer.reset(ctx, seq))?;
+        if moved.is_ok() {
+            self.release_unneeded(env);
+        }
+        Some(moved)
     }
 
     fn log_consumer(group: Option<GroupId>, consumer: &Consumer, env: &mut Env<'_>) -> Option<()> {

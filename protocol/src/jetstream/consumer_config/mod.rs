@@ -83,10 +83,6 @@ pub fn unsupported(config: &ConsumerConfig) -> Option<ApiError> {
             prioritises || !config.priority_groups.is_empty(),
         ),
         (
-            "pause_until",
-            config.pause_until.is_some_and(|until| !until.is_zero()),
-        ),
-        (
             "ack_policy flow_control",
             config.ack_policy == AckPolicy::FlowControl,
         ),
