@@ -4,6 +4,7 @@
 //! the writer follows. Batches that gather while a write or sync runs go out together: an idle store
 //! writes at once, a busy one batches by itself. Records are never moved and files never cut.
 
+mod filescan;
 mod scan;
 mod writer;
 

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::Resume;
+use super::filescan::{FileScan, Stop};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files::{Files, JOURNAL, file_name, file_number};
 use crate::format::{
     BATCH_HEADER, BATCHES_START, BatchHeader, FILE_HEADER, FileHeader, HEADER_COPIES, HeadError,
-    HeaderError, RecordHeader, Seed, WATERMARK_AT, decode_watermark,
+    RECORD_HEADER, RecordHeader, Seed, WATERMARK_AT, decode_watermark,
 };
 use crate::position::Lsn;
 
 /// Records and batches start at multiples of this.
-const STEP: u32 = 8;
+pub(super) const STEP: u32 = 8;
 
 /// A record whose body does not prove itself carries this bit in its offset.
 pub(crate) const DAMAGED: u32 = 1;
@@ -32,6 +33,8 @@ pub(crate) struct ScannedFile {
     pub(crate) size: u32,
     /// Offsets of the records, with [`DAMAGED`] where only the header is good.
     pub(crate) records: Vec<u32>,
+    /// The groups with records in it, ascending.
+    pub(crate) groups: Vec<u64>,
     /// Something in it is rotten.
     pub(crate) damaged: bool,
     file: Arc<dyn DiskFile>,
@@ -61,28 +64,23 @@ pub(crate) struct Scan {
 struct Candidate {
     header: FileHeader,
     file: Arc<dyn DiskFile>,
-    bytes: Vec<u8>,
+    size: u32,
+    /// The watermark in the slot.
+    slot: Lsn,
 }
 
-/// Whether a file's scan reached its end or the journal's.
-enum Stop {
-    Through(u32),
-    Torn(u32),
-}
-
-struct FileScan<'a> {
-    scan: &'a mut Scan,
-    out: ScannedFile,
-    bytes: &'a [u8],
-    seed: Seed,
-    limit: u32,
-    /// Highest durable position known.
-    watermark: Lsn,
-    /// Checksum of the batch header before, unknown after damage.
-    chain: Option<u32>,
-    last_chain: u32,
-    /// Lazily: the watermarks of everything that comes later.
-    later: &'a mut dyn FnMut(u32) -> Lsn,
+/// Reads a file into a buffer that is used again, up to `size`.
+fn load<'a>(
+    buffer: &'a mut Vec<u8>,
+    file: &Arc<dyn DiskFile>,
+    number: u32,
+    size: u32,
+) -> Result<&'a [u8], StoreError> {
+    buffer.resize(buffer.len().max(size as usize), 0);
+    let bytes = &mut buffer[..size as usize];
+    let read = file.read_at(0, bytes);
+    read.map_err(|error| StoreError::io("read", file_name(JOURNAL, number), error))?;
+    Ok(bytes)
 }
 
 /// Reads the journal files above `retired`; everything below `durable` is known to have been durable.
@@ -116,7 +114,7 @@ pub(crate) fn scan(
         }
     }
     let chain = scan.chain_of(candidates);
-    let (end, sum) = scan.read_chain(&chain);
+    let (end, sum) = scan.read_chain(&chain)?;
     scan.resume = Some(Resume {
         last_file,
         end,
@@ -145,37 +143,38 @@ impl Scan {
             self.unreadable.push(name);
             return Ok(None);
         };
-        let mut bytes = vec![0; size as usize];
-        file.read_at(0, &mut bytes).map_err(failed("read"))?;
-        match head_of(&bytes, number) {
-            Head::Good(header) => Ok(Some(Candidate {
-                header,
-                file,
-                bytes,
-            })),
+        // The head and, should the head be lost, the first batch header.
+        let mut front = vec![0; size.min(BATCHES_START + BATCH_HEADER as u32) as usize];
+        file.read_at(0, &mut front).map_err(failed("read"))?;
+        let header = match head_of(&front, number, size) {
+            Head::Good(header) => header,
             Head::Idle => {
-                if bytes.is_empty() {
+                if front.is_empty() {
                     // Begun a moment before a crash, or cut: nothing is left to tell.
                     self.report.push(format!("{name}: empty"));
                 }
                 self.idle.push(name);
-                Ok(None)
+                return Ok(None);
             }
             Head::Rescued(header) => {
-                self.report
-                    .push(format!("{name}: both copies of its header are damaged"));
-                Ok(Some(Candidate {
-                    header,
-                    file,
-                    bytes,
-                }))
+                let line = format!("{name}: both copies of its header are damaged");
+                self.report.push(line);
+                header
             }
             Head::Bad(why) => {
                 self.report.push(format!("{name}: {why}; set aside"));
                 self.unreadable.push(name);
-                Ok(None)
+                return Ok(None);
             }
-        }
+        };
+        let slot = front.get(WATERMARK_AT as usize..).unwrap_or(&[]);
+        let slot = decode_watermark(slot, header.generation).unwrap_or_default();
+        Ok(Some(Candidate {
+            header,
+            file,
+            size,
+            slot,
+        }))
     }
 
     /// The files that belong together, ascending: from the newest along the links to the oldest.
@@ -204,68 +203,57 @@ impl Scan {
     }
 
     /// Scans the chain; returns where the good records end and the last batch header's checksum.
-    fn read_chain(&mut self, chain: &[Candidate]) -> (Lsn, u32) {
-        let mut watermark = self.durable;
-        for candidate in chain {
-            let slot = candidate.bytes.get(WATERMARK_AT as usize..).unwrap_or(&[]);
-            let slot = decode_watermark(slot, candidate.header.generation).unwrap_or_default();
-            watermark = watermark.max(candidate.header.watermark).max(slot);
-        }
+    fn read_chain(&mut self, chain: &[Candidate]) -> Result<(Lsn, u32), StoreError> {
+        let known = chain
+            .iter()
+            .map(|file| file.header.watermark.max(file.slot));
+        let mut watermark = known.max().unwrap_or_default().max(self.durable);
         let mut end = self.durable;
         let mut sum = 0;
+        let mut buffer = Vec::new();
         for (at, candidate) in chain.iter().enumerate() {
             let header = &candidate.header;
-            if self.follows_nothing(&chain[..at], &chain[at..], &mut watermark) {
+            if self.follows_nothing(&chain[..at], &chain[at..], &mut watermark)? {
                 self.discard(&chain[at..]);
                 break;
             }
-            let size = candidate.bytes.len() as u32;
+            let size = candidate.size;
             if size < header.size {
                 let name = file_name(JOURNAL, header.number);
-                self.report
-                    .push(format!("{name}: cut to {size} of {} bytes", header.size));
+                let line = format!("{name}: cut to {size} of {} bytes", header.size);
+                self.report.push(line);
             }
             let next = chain.get(at + 1).map(|next| next.header.previous);
-            let limit = next
-                .filter(|end| end.file() == header.number)
-                .map_or(size, Lsn::offset);
+            let next = next.filter(|end| end.file() == header.number);
+            let limit = next.map_or(size, Lsn::offset).min(size);
             let mut later = |from: u32| latest_watermark(&chain[at..], from);
             let mut file = FileScan {
                 scan: self,
-                out: ScannedFile {
-                    number: header.number,
-                    generation: header.generation,
-                    size,
-                    records: Vec::new(),
-                    damaged: size < header.size,
-                    file: Arc::clone(&candidate.file),
-                },
-                bytes: &candidate.bytes,
+                out: ScannedFile::new(candidate),
+                bytes: load(&mut buffer, &candidate.file, header.number, size)?,
                 seed: Seed::new(header.generation),
-                limit: limit.min(size),
+                limit,
                 watermark,
                 chain: Some(header.chain),
                 last_chain: header.chain,
                 later: &mut later,
             };
-            let stop = file.run();
+            let stop = file.run()?;
             watermark = file.watermark;
             sum = file.last_chain;
-            let out = file.out;
+            let mut out = file.out;
+            out.finish();
             self.files.push(out);
             match stop {
                 Stop::Through(offset) => end = Lsn::new(header.number, offset),
                 Stop::Torn(offset) => {
                     end = Lsn::new(header.number, offset);
-                    for dead in &chain[at + 1..] {
-                        let name = file_name(JOURNAL, dead.header.number);
-                        self.idle.push(name);
-                    }
+                    self.discard(&chain[at + 1..]);
                     break;
                 }
             }
         }
-        (end, sum)
+        Ok((end, sum))
     }
 
     /// Notes files behind the end: what they hold was never acknowledged.
@@ -282,33 +270,33 @@ impl Scan {
         earlier: &[Candidate],
         later: &[Candidate],
         watermark: &mut Lsn,
-    ) -> bool {
+    ) -> Result<bool, StoreError> {
         let Some(first) = later.first() else {
-            return false;
+            return Ok(false);
         };
         let previous = first.header.previous;
         if previous.file() <= self.retired {
-            return false;
+            return Ok(false);
         }
         if earlier
             .last()
             .is_some_and(|last| last.header.number == previous.file())
         {
-            return false;
+            return Ok(false);
         }
         let name = file_name(JOURNAL, previous.file());
         let Some(at) = self.idle.iter().position(|idle| *idle == name) else {
-            return false;
+            return Ok(false);
         };
-        *watermark = (*watermark).max(latest_watermark(later, BATCHES_START));
+        *watermark = (*watermark).max(latest_watermark(later, BATCHES_START)?);
         if previous > *watermark {
-            return true;
+            return Ok(true);
         }
         self.report
             .push(format!("{name}: its content is gone; set aside"));
         self.idle.swap_remove(at);
         self.unreadable.push(name);
-        false
+        Ok(false)
     }
 
     /// What was read may exist in the page cache only: make it durable before anybody believes it.
@@ -324,7 +312,7 @@ impl Scan {
     }
 
     /// Notes a good header.
-    fn note(&mut self, header: &RecordHeader, at: Lsn) {
+    pub(super) fn note(&mut self, header: &RecordHeader, at: Lsn) {
         if header.index == 0 {
             return;
         }
@@ -353,7 +341,7 @@ enum Head {
     Bad(&'static str),
 }
 
-fn head_of(bytes: &[u8], number: u32) -> Head {
+fn head_of(bytes: &[u8], number: u32, size: u32) -> Head {
     let mut blank = true;
     for at in HEADER_COPIES {
         let copy = bytes
@@ -371,7 +359,7 @@ fn head_of(bytes: &[u8], number: u32) -> Head {
         return Head::Rescued(FileHeader {
             number,
             generation: batch.generation,
-            size: bytes.len() as u32,
+            size,
             previous: Lsn::new(number.saturating_sub(1), u32::MAX),
             chain: batch.previous,
             watermark: batch.watermark,
@@ -385,12 +373,14 @@ fn head_of(bytes: &[u8], number: u32) -> Head {
 }
 
 /// The highest watermark in the batch headers from `from` in the first file on.
-fn latest_watermark(chain: &[Candidate], from: u32) -> Lsn {
+fn latest_watermark(chain: &[Candidate], from: u32) -> Result<Lsn, StoreError> {
     let mut highest = Lsn::default();
+    let mut buffer = Vec::new();
     for (at, candidate) in chain.iter().enumerate() {
         let header = &candidate.header;
+        let bytes = load(&mut buffer, &candidate.file, header.number, candidate.size)?;
         let mut offset = if at == 0 { from } else { BATCHES_START };
-        while let Some(rest) = candidate.bytes.get(offset as usize..)
+        while let Some(rest) = bytes.get(offset as usize..)
             && rest.len() >= BATCH_HEADER
         {
             match BatchHeader::decode(rest, header.number, offset) {
@@ -402,181 +392,35 @@ fn latest_watermark(chain: &[Candidate], from: u32) -> Lsn {
             }
         }
     }
-    highest
+    Ok(highest)
 }
 
-impl FileScan<'_> {
-    fn at(&self, offset: u32) -> Lsn {
-        Lsn::new(self.out.number, offset)
-    }
-
-    fn rest(&self, offset: u32) -> &[u8] {
-        self.bytes
-            .get(offset as usize..self.limit as usize)
-            .unwrap_or(&[])
-    }
-
-    /// Whether damage at `offset` is rot rather than the torn end.
-    fn is_rot(&mut self, offset: u32) -> bool {
-        let here = self.at(offset);
-        if here >= self.watermark {
-            self.watermark = self.watermark.max((self.later)(offset));
-        }
-        here < self.watermark
-    }
-
-    fn rot(&mut self, from: u32, to: u32) {
-        self.out.damaged = true;
-        let name = file_name(JOURNAL, self.out.number);
-        self.scan
-            .report
-            .push(format!("{name}: bytes {from}..{to} are damaged"));
-    }
-
-    fn torn(&mut self, from: u32) -> Stop {
-        let name = file_name(JOURNAL, self.out.number);
-        self.scan
-            .report
-            .push(format!("{name}: the last write ended torn at byte {from}"));
-        Stop::Torn(from)
-    }
-
-    fn run(&mut self) -> Stop {
-        let mut pos = BATCHES_START;
-        while pos < self.limit {
-            match BatchHeader::decode(self.rest(pos), self.out.number, pos) {
-                Some((batch, sum)) if batch.generation == self.generation() => {
-                    if self.chain.is_some_and(|chain| chain != batch.previous) {
-                        if !self.is_rot(pos) {
-                            return self.torn(pos);
-                        }
-                        self.rot(pos, pos);
-                    }
-                    self.watermark = self.watermark.max(batch.watermark);
-                    (self.chain, self.last_chain) = (Some(sum), sum);
-                    let end = (pos + BATCH_HEADER as u32).saturating_add(batch.length);
-                    match self.batch(pos + BATCH_HEADER as u32, end.min(self.limit)) {
-                        Stop::Through(next) => pos = next,
-                        torn @ Stop::Torn(_) => return torn,
-                    }
-                }
-                _ if self.is_rot(pos) => {
-                    let next = self.resync(pos + STEP);
-                    self.rot(pos, next);
-                    self.chain = None;
-                    pos = self.loose(next);
-                }
-                _ => return self.end_at(pos),
-            }
-        }
-        Stop::Through(self.limit)
-    }
-
-    fn generation(&self) -> u64 {
-        self.out.generation
-    }
-
-    /// The journal ends here: cleanly, or with a batch that began and did not arrive.
-    fn end_at(&mut self, pos: u32) -> Stop {
-        let rest = self.rest(pos);
-        let begun = rest.starts_with(b"JWBT") && rest.get(16..20) == Some(&self.number_bytes());
-        if begun {
-            self.torn(pos)
-        } else {
-            Stop::Torn(pos)
+impl ScannedFile {
+    fn new(candidate: &Candidate) -> Self {
+        Self {
+            number: candidate.header.number,
+            generation: candidate.header.generation,
+            size: candidate.size,
+            records: Vec::new(),
+            groups: Vec::new(),
+            damaged: candidate.size < candidate.header.size,
+            file: Arc::clone(&candidate.file),
         }
     }
 
-    fn number_bytes(&self) -> [u8; 4] {
-        self.out.number.to_le_bytes()
-    }
-
-    /// The records of one batch.
-    fn batch(&mut self, from: u32, end: u32) -> Stop {
-        let mut pos = from;
-        while pos < end {
-            match self.record(pos, end) {
-                Ok(size) => pos += size,
-                Err(Bad::Unknown(size)) => {
-                    let name = file_name(JOURNAL, self.out.number);
-                    let line = format!("{name}: a record of an unknown kind at byte {pos}");
-                    self.scan.report.push(line);
-                    pos = pos.saturating_add(size);
-                }
-                Err(bad) => {
-                    if !self.is_rot(pos) {
-                        return self.torn(pos);
-                    }
-                    let next = match bad {
-                        Bad::Body(header) => {
-                            self.lose(&header, pos);
-                            pos + header.size() as u32
-                        }
-                        _ => self.resync(pos + STEP).min(end),
-                    };
-                    self.rot(pos, next);
-                    pos = next;
-                }
-            }
+    /// Takes a record whose header is good.
+    pub(super) fn push(&mut self, record: u32, group: u64) {
+        self.records.push(record);
+        if self.groups.last() != Some(&group) {
+            self.groups.push(group);
         }
-        Stop::Through(end)
     }
 
-    /// Records whose batch header is lost, as far as they prove themselves.
-    fn loose(&mut self, from: u32) -> u32 {
-        let mut pos = from;
-        while let Ok(size) = self.record(pos, self.limit) {
-            pos += size;
-        }
-        pos
+    /// Settles the list of groups once all records are in.
+    pub(super) fn finish(&mut self) {
+        self.groups.sort_unstable();
+        self.groups.dedup();
     }
-
-    fn lose(&mut self, header: &RecordHeader, pos: u32) {
-        self.scan.note(header, self.at(pos));
-        self.out.records.push(pos | DAMAGED);
-        self.scan.lost.push((header.group, header.seq));
-    }
-
-    /// Takes the record at `pos` and says how long it is.
-    fn record(&mut self, pos: u32, end: u32) -> Result<u32, Bad> {
-        let bytes = self.bytes.get(pos as usize..end as usize).unwrap_or(&[]);
-        let header = match RecordHeader::decode(bytes, self.seed, pos) {
-            Ok(header) => header,
-            Err(HeaderError::Damaged) => return Err(Bad::Header),
-            Err(HeaderError::Unknown(size)) => return Err(Bad::Unknown(size as u32)),
-        };
-        if header.size() > bytes.len() {
-            return Err(Bad::Header);
-        }
-        if header.body(bytes).is_none() {
-            return Err(Bad::Body(header));
-        }
-        self.scan.note(&header, self.at(pos));
-        self.out.records.push(pos);
-        Ok(header.size() as u32)
-    }
-
-    /// The next place from `from` on where a batch or record proves itself, else the limit.
-    fn resync(&self, from: u32) -> u32 {
-        let mut pos = from;
-        while pos < self.limit {
-            let rest = self.rest(pos);
-            let batch = BatchHeader::decode(rest, self.out.number, pos);
-            if batch.is_some_and(|(batch, _)| batch.generation == self.generation())
-                || RecordHeader::decode(rest, self.seed, pos).is_ok()
-            {
-                return pos;
-            }
-            pos += STEP;
-        }
-        self.limit
-    }
-}
-
-enum Bad {
-    Header,
-    Body(RecordHeader),
-    Unknown(u32),
 }
 
 /// A record as it is found again.
@@ -592,19 +436,16 @@ pub(crate) struct Walked<'a> {
 impl Scan {
     /// Visits every record that was not replaced, in order.
     pub(crate) fn walk(&self, visit: &mut dyn FnMut(&Walked<'_>)) -> Result<(), StoreError> {
+        let mut buffer = Vec::new();
         for file in &self.files {
-            let Some(last) = file.records.last() else {
+            if file.records.is_empty() {
                 continue;
-            };
+            }
             let seed = Seed::new(file.generation);
-            let mut bytes = vec![0; file.size as usize];
-            let name = || file_name(JOURNAL, file.number);
-            let read = file.file.read_at(0, &mut bytes);
-            read.map_err(|error| StoreError::io("read", name(), error))?;
-            debug_assert!(*last < file.size);
+            let bytes = load(&mut buffer, &file.file, file.number, file.size)?;
             for record in &file.records {
                 let offset = record & !DAMAGED;
-                let rest = &bytes[offset as usize..];
+                let rest = bytes.get(offset as usize..).unwrap_or(&[]);
                 let Ok(header) = RecordHeader::decode(rest, seed, offset) else {
                     continue;
                 };
@@ -612,17 +453,14 @@ impl Scan {
                 if self.is_replaced(&header, start) {
                     continue;
                 }
-                let body = if record & DAMAGED == 0 {
-                    header.body(rest)
-                } else {
-                    None
-                };
-                let end = Lsn::new(file.number, offset + header.size() as u32);
+                // The scan has checked it.
+                let good = record & DAMAGED == 0;
+                let body = rest.get(RECORD_HEADER..RECORD_HEADER + header.body_len());
                 visit(&Walked {
                     header,
-                    body,
+                    body: body.filter(|_| good),
                     start,
-                    end,
+                    end: Lsn::new(file.number, offset + header.size() as u32),
                 });
             }
         }

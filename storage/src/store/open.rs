@@ -134,19 +134,15 @@ impl Store {
         }
         let mut store = Self::assemble(files, options, &names, &checkpoints, &scan)?;
         let recovered = recover(&store.0.files, checkpoints, &scan)?;
-        let sizes: HashMap<u32, u32, FixedState> = scan
-            .files
-            .iter()
-            .map(|file| (file.number, file.size))
-            .collect();
-        scan.walk(&mut |walked| {
-            let (group, file) = (walked.header.group, walked.start.file());
-            if !recovered.is_dropped(group) {
-                store
-                    .0
-                    .note(group, file, sizes.get(&file).copied().unwrap_or(0));
+        for file in &scan.files {
+            for group in file
+                .groups
+                .iter()
+                .filter(|group| !recovered.is_dropped(**group))
+            {
+                store.0.note(*group, file.number, file.size);
             }
-        })?;
+        }
         let mut lines = scan.report.clone();
         lines.extend(recovered.report);
         let lost = scan.lost.iter().copied().chain(recovered.lost).collect();
