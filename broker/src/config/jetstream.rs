@@ -1,0 +1,99 @@
+//! The `jetstream` block.
+
+use jetwake_protocol::conf::{Map, Node, Value};
+
+use super::Findings;
+use super::values::{self, Read};
+use crate::cli::sync_policy;
+use crate::options::{JetStreamOptions, Options, SyncPolicy};
+
+/// Keys of nats-server that this server has nothing behind yet.
+const NOT_BUILT: &[&str] = &[
+    "encryption_key", "key", "ek", "prev_encryption_key", "prev_key", "prev_ek", "cipher", "extension_hint",
+    "unique_tag", "max_outstanding_catchup", "max_buffered_size", "max_buffered_msgs", "request_queue_limit",
+    "info_queue_limit", "meta_compact", "meta_compact_size", "meta_compact_sync", "max_concurrent_io", "limits",
+    "tpm",
+];
+
+pub(super) fn apply(node: &Node, options: &mut Options, findings: &mut Findings<'_>) -> Read<()> {
+    match &node.value {
+        Value::Bool(on) => switch(*on, options),
+        Value::Text(word) => match word.to_ascii_lowercase().as_str() {
+            "enabled" | "enable" => switch(true, options),
+            "disabled" | "disable" => switch(false, options),
+            other => return Err(format!("expected 'enabled' or 'disabled' for string value, got {other:?}")),
+        },
+        Value::Map(map) => block(map, options, findings),
+        other => return Err(format!("expected map, bool or string to define JetStream, got {}", other.go_type())),
+    }
+    Ok(())
+}
+
+fn switch(on: bool, options: &mut Options) {
+    if on {
+        options.jetstream.get_or_insert_with(JetStreamOptions::default);
+    } else {
+        options.jetstream = None;
+    }
+}
+
+fn block(map: &Map, options: &mut Options, findings: &mut Findings<'_>) {
+    let mut jetstream = options.jetstream.take().unwrap_or_default();
+    let mut enabled = true;
+    for entry in map {
+        let key = entry.key.to_ascii_lowercase();
+        let read = match key.as_str() {
+            "enabled" | "enable" => values::boolean(&entry.node).map(|on| enabled = on),
+            _ => match known(&key, &entry.node, &mut jetstream, findings) {
+                Some(read) => read,
+                None if entry.used => Ok(()),
+                None => {
+                    findings.unknown(&entry.key, &entry.node, NOT_BUILT);
+                    Ok(())
+                }
+            },
+        };
+        if let Err(text) = read {
+            findings.error(entry.node.position, &text);
+        }
+    }
+    options.jetstream = enabled.then_some(jetstream);
+}
+
+fn known(
+    key: &str,
+    node: &Node,
+    jetstream: &mut JetStreamOptions,
+    findings: &mut Findings<'_>,
+) -> Option<Read<()>> {
+    Some(match key {
+        "strict" => values::boolean(node).map(|strict| jetstream.strict = strict),
+        "store_dir" | "store" | "storedir" => {
+            values::text(node).map(|dir| jetstream.store_dir = dir.into())
+        }
+        "max_memory_store" | "max_mem_store" | "max_mem" => {
+            values::storage(node, "max_mem_store").map(|max| jetstream.max_memory = max)
+        }
+        "max_file_store" | "max_file" => {
+            values::storage(node, "max_file_store").map(|max| jetstream.max_file = max)
+        }
+        "sync_interval" | "sync" => sync(node, key, findings).map(|sync| jetstream.sync = sync),
+        "domain" => values::text(node).and_then(|domain| {
+            if domain.contains(['.', '*', '>']) {
+                return Err("invalid domain name: may not contain ., * or >".to_owned());
+            }
+            jetstream.domain = Some(domain).filter(|d| !d.is_empty());
+            Ok(())
+        }),
+        _ => return None,
+    })
+}
+
+fn sync(node: &Node, key: &str, findings: &mut Findings<'_>) -> Read<SyncPolicy> {
+    match &node.value {
+        Value::Text(text) => {
+            sync_policy(text).ok_or_else(|| format!("error parsing {key}: time: invalid duration {text:?}"))
+        }
+        _ => values::duration(node, key, findings).map(SyncPolicy::Lazy),
+    }
+}

@@ -1,0 +1,124 @@
+use std::time::Duration;
+
+use jetwake_protocol::conf::{self, Included, Source};
+
+use super::{Findings, server};
+use crate::options::{Auth, Options, SyncPolicy};
+
+#[derive(Debug)]
+struct Nothing;
+
+impl Source for Nothing {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn include(&self, _: &str, path: &str) -> Result<Included, String> {
+        Err(format!("open {path}: no such file or directory"))
+    }
+}
+
+fn read(text: &str) -> (Options, Vec<String>, Vec<String>) {
+    let document = conf::parse("f", text, &Nothing).unwrap();
+    let mut findings = Findings { document: &document, errors: Vec::new(), warnings: Vec::new() };
+    let mut options = Options::default();
+    server::apply(&document.root, &mut options, &mut findings);
+    (options, findings.errors, findings.warnings)
+}
+
+fn good(text: &str) -> Options {
+    let (options, errors, _) = read(text);
+    assert_eq!(errors, Vec::<String>::new());
+    options
+}
+
+fn errors(text: &str) -> Vec<String> {
+    read(text).1
+}
+
+#[test]
+fn a_file_for_nats_server_is_understood() {
+    let options = good(
+        r#"
+        listen: 127.0.0.1:4333
+        server_name: one
+        max_payload: 128KB
+        ping_interval: "100ms"
+        lame_duck_duration: "45s"
+        http: localhost:-1
+        authorization { user: u, password: "p", timeout: 0.5 }
+        jetstream { strict: true, max_mem_store: 64MiB, max_file_store: "10G", store_dir: /data }
+        "#,
+    );
+    assert_eq!((options.host.as_str(), options.port), ("127.0.0.1", 4333));
+    assert_eq!(options.max_payload, 128 << 10);
+    assert_eq!(options.ping_interval, Duration::from_millis(100));
+    assert_eq!(options.monitor.unwrap().port, 0);
+    assert_eq!(options.auth, Some(Auth::User { user: "u".into(), password: "p".into() }));
+    assert_eq!(options.auth_timeout, Duration::from_millis(500));
+    let jetstream = options.jetstream.unwrap();
+    assert_eq!((jetstream.max_memory, jetstream.max_file), (Some(64 << 20), Some(10 << 30)));
+    assert_eq!(jetstream.data_dir(), std::path::PathBuf::from("/data/jetstream"));
+    assert_eq!(jetstream.sync, SyncPolicy::Always);
+}
+
+#[test]
+fn durability_is_what_the_file_says() {
+    let sync = |text: &str| good(text).jetstream.unwrap().sync;
+    assert_eq!(sync("jetstream { sync_interval: always }"), SyncPolicy::Always);
+    let lazy = SyncPolicy::Lazy(Duration::from_secs(10));
+    assert_eq!(sync("jetstream { sync_interval: 10s }"), lazy);
+}
+
+#[test]
+fn the_store_directory_may_stand_outside_the_block() {
+    for text in ["store_dir: /a\njetstream: true", "jetstream: enabled\nstore_dir: /a"] {
+        assert_eq!(good(text).jetstream.unwrap().store_dir, std::path::PathBuf::from("/a"));
+    }
+    assert!(good("jetstream: disabled").jetstream.is_none());
+    assert!(good("store_dir: /a").jetstream.is_none());
+}
+
+#[test]
+fn keys_that_nothing_stands_behind_stop_the_start() {
+    assert_eq!(errors("bogus: 1"), ["f:1:0: unknown field \"bogus\""]);
+    assert_eq!(errors("tls { cert_file: a }"), ["f:1:0: \"tls\" is not supported yet by this server"]);
+    assert_eq!(errors("jetstream { cipher: aes }").len(), 1);
+    assert_eq!(errors("authorization { users: [] }").len(), 1);
+    assert_eq!(errors("a: 1\nb: 2").len(), 2, "all of them are named");
+}
+
+#[test]
+fn wrong_types_have_gos_texts() {
+    assert_eq!(
+        errors("port: abc"),
+        ["f:1:0: interface conversion: interface {} is string, not int64"]
+    );
+    assert_eq!(
+        errors("authorization { user: 1 }").len(),
+        1,
+        "a user that is a number must be quoted"
+    );
+    let text = "lame_duck_duration: \"1s\"";
+    assert_eq!(
+        errors(text),
+        ["f:1:0: invalid lame_duck_duration of 1s, minimum is 30 seconds"]
+    );
+}
+
+#[test]
+fn seconds_as_numbers_are_a_warning() {
+    let (options, errors, warnings) = read("ping_interval: 3");
+    assert_eq!(options.ping_interval, Duration::from_secs(3));
+    assert!(errors.is_empty());
+    assert_eq!(
+        warnings,
+        ["f:1:0: invalid use of field \"ping_interval\": ping_interval should be converted to a duration"]
+    );
+}
+
+#[test]
+fn variables_are_not_unknown_fields() {
+    let options = good("MY_PORT = 4444\nport: $MY_PORT");
+    assert_eq!(options.port, 4444);
+}
