@@ -13,9 +13,10 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
-use jetwake_storage::{JobDone, Lsn};
+use jetwake_storage::Lsn;
 
 use crate::jetstream::JetStream;
+use crate::jetstream::io::JobDone;
 use crate::jetstream::tag::{AccountId, Tag};
 use crate::server::{InboundBatch, JetStreamInbox};
 

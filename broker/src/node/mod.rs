@@ -8,8 +8,13 @@
 
 mod banner;
 mod builder;
+mod disk;
+mod inbox;
+mod limits;
+mod outbox;
 mod random;
 mod report;
+mod shard;
 mod store_dir;
 
 use std::io;
@@ -17,9 +22,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jetwake_storage::StoreError;
+use jetwake_storage::{RealDisk, StoreError};
 
 use crate::clock::Clock;
+use crate::jetstream::Settings;
 use crate::log::Logger;
 use crate::monitor::Monitor;
 use crate::options::{JetStreamOptions, Options, join_host_port, reachable};
@@ -27,7 +33,10 @@ use crate::server::{self, Bound, Running};
 
 pub use builder::Builder;
 
+use inbox::Inbox;
+use limits::Limits;
 use report::Reporter;
+use shard::Shard;
 use store_dir::TemporaryDir;
 
 /// Why a server did not start.
@@ -63,6 +72,8 @@ pub enum StartError {
 /// A running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Server {
+    // In the order of their end: the JetStream thread answers waiting requests while clients are still there.
+    shard: Option<Shard>,
     monitor: Option<Monitor>,
     running: Arc<Running>,
     data_dir: Option<PathBuf>,
@@ -90,33 +101,28 @@ impl Server {
         logger: Logger,
         config_file: Option<String>,
     ) -> Result<Self, StartError> {
-        let extras = Extras {
-            config_file,
-            ..Extras::default()
-        };
+        let extras = Extras { config_file, ..Extras::default() };
         Self::start(options, logger, extras).await
     }
 
     async fn start(options: Options, logger: Logger, extras: Extras) -> Result<Self, StartError> {
         check(&options)?;
-        let Extras {
-            clock,
-            temporary,
-            config_file,
-        } = extras;
-        if options.jetstream.is_some() {
-            return Err(StartError::Options(
-                "JetStream is not supported yet by this server".into(),
-            ));
-        }
-        let bound = Bound::bind(options.clone(), logger.clone(), None).await?;
+        let Extras { clock, temporary, config_file } = extras;
+        let inbox = options.jetstream.is_some().then(|| Arc::new(Inbox::default()));
+        let bound = Bound::bind(
+            options.clone(),
+            logger.clone(),
+            inbox.clone().map(|inbox| inbox as Arc<dyn server::JetStreamInbox>),
+        )
+        .await?;
         let router = bound.router();
         let identity = &router.shared().identity;
         banner::identity(&logger, &identity.name, &identity.id, &options);
         if let Some(file) = config_file {
             logger.info(format_args!("Using configuration file: {file}"));
         }
-        let reporter = Arc::new(Reporter::new(Arc::clone(router.shared())));
+        let limits = options.jetstream.as_ref().map(Limits::of);
+        let reporter = Arc::new(Reporter::new(Arc::clone(router.shared()), inbox.clone(), limits));
         let monitor = match &options.monitor {
             Some(monitor) => {
                 let running = Monitor::start(monitor, Arc::clone(&reporter) as _);
@@ -128,16 +134,26 @@ impl Server {
             }
             None => None,
         };
+        let mut shard = None;
+        if let (Some(jetstream), Some(inbox), Some(limits)) = (&options.jetstream, inbox, limits) {
+            banner::jetstream(&logger, jetstream, &limits);
+            let began = clock.now();
+            let parts = shard::Parts {
+                settings: settings(&options, jetstream, &identity.name, limits),
+                router,
+                inbox,
+                clock: clock.clone(),
+                options: jetstream.clone(),
+                disk: Arc::new(RealDisk::new()),
+            };
+            shard = Some(Shard::start(parts).await?);
+            let took = std::time::Duration::from_nanos(clock.now().abs_diff(began));
+            logger.info(format_args!("Took {took:?} to start JetStream"));
+        }
         let running = Arc::new(bound.serve());
         logger.info(format_args!("Server is ready"));
         let data_dir = options.jetstream.as_ref().map(JetStreamOptions::data_dir);
-        Ok(Self {
-            monitor,
-            running,
-            data_dir,
-            clock,
-            _temporary: temporary,
-        })
+        Ok(Self { shard, monitor, running, data_dir, clock, _temporary: temporary })
     }
 
     /// Where clients connect.
@@ -148,10 +164,7 @@ impl Server {
     /// The URL to give to a client.
     pub fn client_url(&self) -> String {
         let addr = self.client_addr();
-        format!(
-            "nats://{}",
-            SocketAddr::new(reachable(addr.ip()), addr.port())
-        )
+        format!("nats://{}", SocketAddr::new(reachable(addr.ip()), addr.port()))
     }
 
     /// Where monitoring listens, if it is on.
@@ -175,7 +188,12 @@ impl Server {
     }
 
     /// Stops the server and completes when every task and thread has ended.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
+        if let Some(shard) = self.shard.take() {
+            // Joining a thread blocks; the runtime's own threads must not.
+            let stopped = tokio::task::spawn_blocking(move || drop(shard)).await;
+            debug_assert!(stopped.is_ok(), "stopping does not panic");
+        }
         self.running.shutdown().await;
     }
 }
@@ -188,4 +206,17 @@ fn check(options: &Options) -> Result<(), StartError> {
         return Err(StartError::Options(text));
     }
     Ok(())
+}
+
+fn settings(options: &Options, jetstream: &JetStreamOptions, name: &str, limits: Limits) -> Settings {
+    Settings {
+        server_name: name.to_owned(),
+        domain: jetstream.domain.clone(),
+        strict: jetstream.strict,
+        max_memory: limits.max_memory,
+        max_file: limits.max_file,
+        max_pending: options.max_pending as u64,
+        max_payload: options.max_payload as u64,
+        ..Settings::default()
+    }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use jetwake_storage::{Disk, Job};
 use serde_json::json;
 
 use super::inbox::{Inbox, Mail};
 use super::random::Random;
-use crate::jetstream::io::{AccountId, Level, Outbox, Outgoing, Tag};
+use crate::jetstream::io::{AccountId, Job, Level, Outbox, Outgoing, Tag};
 use crate::log::Logger;
 use crate::server::{Deliverer, RouterHandle};
 
@@ -17,7 +16,6 @@ pub(super) struct ShardOutbox {
     router: RouterHandle,
     deliverer: Deliverer,
     inbox: Arc<Inbox>,
-    disk: Arc<dyn Disk>,
     /// Background jobs run on its blocking threads.
     runtime: tokio::runtime::Handle,
     random: Random,
@@ -28,12 +26,11 @@ impl ShardOutbox {
     pub(super) fn new(
         router: RouterHandle,
         inbox: Arc<Inbox>,
-        disk: Arc<dyn Disk>,
-        runtime: tokio::runtime::Handle,
+            runtime: tokio::runtime::Handle,
     ) -> Self {
         let logger = router.shared().logger.clone();
         let deliverer = router.deliverer();
-        Self { router, deliverer, inbox, disk, runtime, random: Random::new(), logger }
+        Self { router, deliverer, inbox, runtime, random: Random::new(), logger }
     }
 
     /// Sends everything that was gathered.
@@ -80,8 +77,8 @@ impl Outbox for ShardOutbox {
     }
 
     fn run(&mut self, job: Job) {
-        let (disk, inbox) = (Arc::clone(&self.disk), Arc::clone(&self.inbox));
-        self.runtime.spawn_blocking(move || inbox.post(Mail::Job(job.run(&*disk))));
+        let inbox = Arc::clone(&self.inbox);
+        self.runtime.spawn_blocking(move || inbox.post(Mail::Job(job.run())));
     }
 
     fn client_info(&mut self, client: u64) -> Option<String> {

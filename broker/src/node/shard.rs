@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use jetwake_storage::{Disk, Opened, Store};
+use jetwake_storage::{Disk, Store};
 use tokio::sync::oneshot;
 
 use super::inbox::{Inbox, Mail};
@@ -73,9 +73,9 @@ impl Drop for Shard {
 fn run(parts: Parts, runtime: tokio::runtime::Handle, ready: oneshot::Sender<Result<(), StartError>>) {
     let Parts { router, inbox, clock, settings, options, disk } = parts;
     let seed = super::random::number();
-    let opened = Store::open(Arc::clone(&disk), &options.data_dir(), jetwake_storage::Options::new(seed));
+    let opened = Store::open(disk, &options.data_dir(), jetwake_storage::Options::new(seed));
     let (mut opened, writer) = match opened {
-        Ok(opened) => opened.split(),
+        Ok(opened) => crate::jetstream::split(opened),
         Err(error) => {
             let _ = ready.send(Err(StartError::Store(error)));
             return;
@@ -89,7 +89,7 @@ fn run(parts: Parts, runtime: tokio::runtime::Handle, ready: oneshot::Sender<Res
             return;
         }
     };
-    let mut out = ShardOutbox::new(router, Arc::clone(&inbox), disk, runtime);
+    let mut out = ShardOutbox::new(router, Arc::clone(&inbox), runtime);
     let jetstream = JetStream::new(settings, opened, clock.now(), &mut out);
     out.flush();
     let wake = Arc::clone(&inbox);
