@@ -115,7 +115,7 @@ impl Shared {
                 Ok(query) => Ok(json(&self.source.jsz(query).await)),
                 Err(text) => Err(text),
             },
-            "/healthz" => Ok(health(&self.source.healthz())),
+            "/healthz" => Ok(health(&self.source.healthz().await)),
             _ => return not_found(),
         };
         if path != "/varz" {

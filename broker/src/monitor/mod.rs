@@ -26,5 +26,5 @@ pub(crate) trait Source: Send + Sync + 'static {
     /// JetStream.
     fn jsz(&self, query: JszQuery) -> Answer<'_, Jsz>;
     /// Whether the server is well.
-    fn healthz(&self) -> Health;
+    fn healthz(&self) -> Answer<'_, Health>;
 }

@@ -176,7 +176,7 @@ pub(crate) struct AccountDetail {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct StreamDetail {
     pub(crate) name: String,
-    pub(crate) created: String,
+    pub(crate) created: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) config: Option<Value>,
     pub(crate) state: Value,

@@ -16,12 +16,15 @@ use tokio::sync::Notify;
 use jetwake_storage::Lsn;
 
 use crate::jetstream::JetStream;
-use crate::jetstream::io::JobDone;
+use crate::jetstream::io::{JobDone, Outbox, Timestamp};
 use crate::jetstream::tag::{AccountId, Tag};
 use crate::server::{InboundBatch, JetStreamInbox};
 
 /// Bytes of waiting messages from which readers wait.
 const HIGH_WATER: usize = 32 << 20;
+
+/// A look at the core from outside.
+pub(super) type Look = dyn FnOnce(&mut JetStream, Timestamp, &mut dyn Outbox) + Send;
 
 /// What is put into the mailbox.
 pub(super) enum Mail {
@@ -36,7 +39,7 @@ pub(super) enum Mail {
     /// A write or sync failed: the store is poisoned.
     StoreFailed(String),
     /// Somebody wants to look at the core from outside (monitoring).
-    Look(Box<dyn FnOnce(&JetStream) + Send>),
+    Look(Box<Look>),
     /// The end.
     Stop,
 }

@@ -144,7 +144,7 @@ impl Server {
                 inbox,
                 clock: clock.clone(),
                 options: jetstream.clone(),
-                disk: Arc::new(RealDisk::new()),
+                disk: Arc::new(RealDisk),
             };
             shard = Some(Shard::start(parts).await?);
             let took = std::time::Duration::from_nanos(clock.now().abs_diff(began));

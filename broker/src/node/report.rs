@@ -12,28 +12,64 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use jetwake_protocol::time;
+use tokio::sync::oneshot;
 
+use super::inbox::{Inbox, Mail};
+use super::limits::Limits;
+use crate::jetstream::{Depth, Report};
 use crate::monitor::report::{
-    Connection as ConnectionReport, Connz, Empty, Health, Jsz, KindCounts, SubDetail, Varz,
+    AccountDetail, ApiStats, Connection as ConnectionReport, Connz, Empty, Health, JetStreamConfig,
+    JetStreamLimits, JetStreamStats, Jsz, KindCounts, StreamDetail, SubDetail, Varz, VarzJetStream,
 };
 use crate::monitor::{Answer, ConnzQuery, JszQuery, Source, Subs};
+use crate::options::SyncPolicy;
 use crate::server::{Connection, Shared};
 use crate::version;
 
 /// See the module.
 pub(super) struct Reporter {
     shared: Arc<Shared>,
+    inbox: Option<Arc<Inbox>>,
+    limits: Option<Limits>,
     monitor_addr: OnceLock<SocketAddr>,
     cpu: CpuMeter,
 }
 
 impl Reporter {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            monitor_addr: OnceLock::new(),
-            cpu: CpuMeter::start(),
-        }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        inbox: Option<Arc<Inbox>>,
+        limits: Option<Limits>,
+    ) -> Self {
+        let (monitor_addr, cpu) = (OnceLock::new(), CpuMeter::start());
+        Self { shared, inbox, limits, monitor_addr, cpu }
+    }
+
+    /// Asks the JetStream thread; `None` when JetStream is off or gone.
+    async fn look(&self, depth: Depth) -> Option<Report> {
+        let (answer, answered) = oneshot::channel();
+        self.inbox.as_ref()?.post(Mail::Look(Box::new(move |jetstream, now, out| {
+            // Whoever asked may have gone meanwhile.
+            let _ = answer.send(jetstream.report(depth, now, out));
+        })));
+        answered.await.ok()
+    }
+
+    fn jetstream_config(&self) -> Option<JetStreamConfig> {
+        let (options, limits) = (self.shared.options.jetstream.as_ref()?, self.limits?);
+        let (sync_always, sync_interval) = match options.sync {
+            SyncPolicy::Always => (true, Duration::ZERO),
+            SyncPolicy::Lazy(every) => (false, every),
+        };
+        Some(JetStreamConfig {
+            max_memory: limits.max_memory,
+            max_storage: limits.max_file,
+            store_dir: options.data_dir().display().to_string(),
+            sync_interval: nanos(sync_interval),
+            sync_always,
+            domain: options.domain.clone().unwrap_or_default(),
+            strict: options.strict,
+        })
     }
 
     /// Where monitoring listens, once it does.
@@ -196,7 +232,17 @@ impl Reporter {
 
 impl Source for Reporter {
     fn varz(&self, requests: BTreeMap<String, u64>) -> Answer<'_, Varz> {
-        Box::pin(async move { self.general(requests) })
+        Box::pin(async move {
+            let mut varz = self.general(requests);
+            if let Some(report) = self.look(Depth::default()).await {
+                varz.jetstream = VarzJetStream {
+                    config: self.jetstream_config(),
+                    stats: Some(stats(&report)),
+                    limits: Some(JetStreamLimits { default_max_consumers: MAX_CONSUMERS }),
+                };
+            }
+            varz
+        })
     }
 
     fn connz(&self, query: &ConnzQuery) -> Connz {
@@ -222,23 +268,82 @@ impl Source for Reporter {
         }
     }
 
-    fn jsz(&self, _query: JszQuery) -> Answer<'_, Jsz> {
-        let (server_id, now) = (self.shared.identity.id.clone(), rfc3339(SystemTime::now()));
+    fn jsz(&self, query: JszQuery) -> Answer<'_, Jsz> {
         Box::pin(async move {
+            let (server_id, now) = (self.shared.identity.id.clone(), rfc3339(SystemTime::now()));
+            let depth = Depth { streams: query.streams, consumers: query.consumers };
+            let Some(report) = self.look(depth).await else {
+                return Jsz { server_id, now, disabled: true, ..Jsz::default() };
+            };
+            let wanted = query.account.as_deref().is_none_or(|name| name == GLOBAL);
+            let detailed = (query.accounts || query.account.is_some()) && wanted;
             Jsz {
+                stats: stats(&report),
                 server_id,
                 now,
-                disabled: true,
-                ..Jsz::default()
+                disabled: false,
+                config: self.jetstream_config().unwrap_or_default(),
+                limits: Some(JetStreamLimits { default_max_consumers: MAX_CONSUMERS }),
+                streams: report.streams,
+                consumers: report.consumers,
+                messages: report.messages,
+                bytes: report.bytes,
+                total: report.accounts,
+                account_details: if detailed { vec![account(report, &query)] } else { Vec::new() },
             }
         })
     }
 
-    fn healthz(&self) -> Health {
-        Health::Ok
+    fn healthz(&self) -> Answer<'_, Health> {
+        Box::pin(async move {
+            match (&self.inbox, self.look(Depth::default()).await) {
+                (None, _) => Health::Ok,
+                (Some(_), Some(report)) if !report.failed => Health::Ok,
+                _ => Health::Unavailable("JetStream is not available: its storage failed".to_owned()),
+            }
+        })
     }
 }
 
+/// The account of everybody.
+const GLOBAL: &str = "$G";
+/// Consumers of a stream that sets no limit.
+const MAX_CONSUMERS: i64 = 1000;
+
+fn stats(report: &Report) -> JetStreamStats {
+    JetStreamStats {
+        memory: report.memory,
+        storage: report.storage,
+        reserved_memory: report.reserved_memory,
+        reserved_storage: report.reserved_storage,
+        accounts: report.accounts,
+        ha_assets: 0,
+        api: ApiStats { level: 5, total: report.api_total, errors: report.api_errors },
+    }
+}
+
+/// The one account. Its own counters of the API are not told apart, as on nats-server.
+fn account(report: Report, query: &JszQuery) -> AccountDetail {
+    let streams = report.details.into_iter().map(|stream| StreamDetail {
+        name: stream.name,
+        created: stream.created,
+        config: query.config.then_some(stream.config),
+        state: stream.state,
+        consumer_detail: stream.consumers,
+    });
+    AccountDetail {
+        name: GLOBAL.to_owned(),
+        id: GLOBAL.to_owned(),
+        stats: JetStreamStats {
+            memory: report.memory,
+            storage: report.storage,
+            reserved_memory: u64::MAX,
+            reserved_storage: u64::MAX,
+            ..JetStreamStats::default()
+        },
+        stream_detail: streams.collect(),
+    }
+}
 /// Counters sort with the largest first, names and times ascending.
 fn sort(connections: &mut [ConnectionReport], key: &str) {
     use std::cmp::Reverse;

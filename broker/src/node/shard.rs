@@ -14,8 +14,8 @@ use super::outbox::ShardOutbox;
 use super::{StartError, disk};
 use crate::clock::Clock;
 use crate::jetstream::io::Event;
-use crate::jetstream::{JetStream, Settings};
-use crate::options::{JetStreamOptions, SyncPolicy};
+use crate::jetstream::{JetStream, JetStreamStore, Settings};
+use crate::options::JetStreamOptions;
 use crate::server::RouterHandle;
 
 /// What the thread is made of.
@@ -75,7 +75,7 @@ fn run(parts: Parts, runtime: tokio::runtime::Handle, ready: oneshot::Sender<Res
     let seed = super::random::number();
     let opened = Store::open(disk, &options.data_dir(), jetwake_storage::Options::new(seed));
     let (mut opened, writer) = match opened {
-        Ok(opened) => crate::jetstream::split(opened),
+        Ok(opened) => JetStreamStore::split(opened),
         Err(error) => {
             let _ = ready.send(Err(StartError::Store(error)));
             return;
@@ -139,7 +139,7 @@ fn read(letter: Mail, now: i64, jetstream: &mut JetStream, out: &mut ShardOutbox
         }
         Mail::Job(done) => jetstream.handle(now, Event::Job(done), out),
         Mail::StoreFailed(reason) => jetstream.handle(now, Event::StoreFailed(&reason), out),
-        Mail::Look(look) => look(jetstream),
+        Mail::Look(look) => look(jetstream, now, out),
         Mail::Stop => jetstream.handle(now, Event::Shutdown, out),
     }
 }
