@@ -8,12 +8,21 @@ use crate::options::{Auth, Options};
 
 /// Keys of nats-server that this server has nothing behind yet.
 const NOT_BUILT: &[&str] = &[
-    "users", "nkeys", "default_permissions", "auth_callout", "auth_hook", "permissions", "proxy_required",
+    "users",
+    "nkeys",
+    "default_permissions",
+    "auth_callout",
+    "auth_hook",
+    "permissions",
+    "proxy_required",
 ];
 
 pub(super) fn apply(node: &Node, options: &mut Options, findings: &mut Findings<'_>) -> Read<()> {
     let Value::Map(map) = &node.value else {
-        return Err(format!("expected a map to define authorization, got {}", node.value.go_type()));
+        return Err(format!(
+            "expected a map to define authorization, got {}",
+            node.value.go_type()
+        ));
     };
     let (mut user, mut password, mut token) = (None, None, None);
     for entry in map {
@@ -36,7 +45,10 @@ pub(super) fn apply(node: &Node, options: &mut Options, findings: &mut Findings<
     match (user, token) {
         (Some(_), Some(_)) => return Err("Cannot have a user/pass and token".to_owned()),
         (Some(user), None) => {
-            options.auth = Some(Auth::User { user, password: password.unwrap_or_default() });
+            options.auth = Some(Auth::User {
+                user,
+                password: password.unwrap_or_default(),
+            });
         }
         (None, Some(token)) => options.auth = Some(Auth::Token(token)),
         (None, None) => {}

@@ -9,9 +9,25 @@ use crate::options::{JetStreamOptions, Options, SyncPolicy};
 
 /// Keys of nats-server that this server has nothing behind yet.
 const NOT_BUILT: &[&str] = &[
-    "encryption_key", "key", "ek", "prev_encryption_key", "prev_key", "prev_ek", "cipher", "extension_hint",
-    "unique_tag", "max_outstanding_catchup", "max_buffered_size", "max_buffered_msgs", "request_queue_limit",
-    "info_queue_limit", "meta_compact", "meta_compact_size", "meta_compact_sync", "max_concurrent_io", "limits",
+    "encryption_key",
+    "key",
+    "ek",
+    "prev_encryption_key",
+    "prev_key",
+    "prev_ek",
+    "cipher",
+    "extension_hint",
+    "unique_tag",
+    "max_outstanding_catchup",
+    "max_buffered_size",
+    "max_buffered_msgs",
+    "request_queue_limit",
+    "info_queue_limit",
+    "meta_compact",
+    "meta_compact_size",
+    "meta_compact_sync",
+    "max_concurrent_io",
+    "limits",
     "tpm",
 ];
 
@@ -21,17 +37,28 @@ pub(super) fn apply(node: &Node, options: &mut Options, findings: &mut Findings<
         Value::Text(word) => match word.to_ascii_lowercase().as_str() {
             "enabled" | "enable" => switch(true, options),
             "disabled" | "disable" => switch(false, options),
-            other => return Err(format!("expected 'enabled' or 'disabled' for string value, got {other:?}")),
+            other => {
+                return Err(format!(
+                    "expected 'enabled' or 'disabled' for string value, got {other:?}"
+                ));
+            }
         },
         Value::Map(map) => block(map, options, findings),
-        other => return Err(format!("expected map, bool or string to define JetStream, got {}", other.go_type())),
+        other => {
+            return Err(format!(
+                "expected map, bool or string to define JetStream, got {}",
+                other.go_type()
+            ));
+        }
     }
     Ok(())
 }
 
 fn switch(on: bool, options: &mut Options) {
     if on {
-        options.jetstream.get_or_insert_with(JetStreamOptions::default);
+        options
+            .jetstream
+            .get_or_insert_with(JetStreamOptions::default);
     } else {
         options.jetstream = None;
     }
@@ -91,9 +118,8 @@ fn known(
 
 fn sync(node: &Node, key: &str, findings: &mut Findings<'_>) -> Read<SyncPolicy> {
     match &node.value {
-        Value::Text(text) => {
-            sync_policy(text).ok_or_else(|| format!("error parsing {key}: time: invalid duration {text:?}"))
-        }
+        Value::Text(text) => sync_policy(text)
+            .ok_or_else(|| format!("error parsing {key}: time: invalid duration {text:?}")),
         _ => values::duration(node, key, findings).map(SyncPolicy::Lazy),
     }
 }

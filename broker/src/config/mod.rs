@@ -45,9 +45,15 @@ pub fn load(path: &Path, options: &mut Options) -> Result<Loaded, ConfigError> {
     let name = path.to_string_lossy();
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError(open_error(&name, &e)))?;
     let document = conf::parse(&name, &text, &Files).map_err(|e| ConfigError(e.to_string()))?;
-    let mut findings = Findings { document: &document, errors: Vec::new(), warnings: Vec::new() };
+    let mut findings = Findings {
+        document: &document,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
     if document.root.is_empty() {
-        findings.warnings.push(format!("{name}: config has no values or is empty"));
+        findings
+            .warnings
+            .push(format!("{name}: config has no values or is empty"));
     }
     server::apply(&document.root, options, &mut findings);
     if !findings.errors.is_empty() {
@@ -57,7 +63,10 @@ pub fn load(path: &Path, options: &mut Options) -> Result<Loaded, ConfigError> {
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let digest = format!("sha256:{digest}");
     options.config_digest.clone_from(&digest);
-    Ok(Loaded { warnings: findings.warnings, digest })
+    Ok(Loaded {
+        warnings: findings.warnings,
+        digest,
+    })
 }
 
 /// What is wrong with a file, gathered so that all of it is said at once.
@@ -69,17 +78,22 @@ struct Findings<'d> {
 
 impl Findings<'_> {
     fn error(&mut self, position: Position, text: &str) {
-        self.errors.push(format!("{}: {text}", self.document.locate(position)));
+        self.errors
+            .push(format!("{}: {text}", self.document.locate(position)));
     }
 
     fn warn(&mut self, position: Position, text: &str) {
-        self.warnings.push(format!("{}: {text}", self.document.locate(position)));
+        self.warnings
+            .push(format!("{}: {text}", self.document.locate(position)));
     }
 
     /// A key that nothing here understands.
     fn unknown(&mut self, key: &str, node: &Node, not_built: &[&str]) {
         if not_built.contains(&key.to_ascii_lowercase().as_str()) {
-            self.error(node.position, &format!("\"{key}\" is not supported yet by this server"));
+            self.error(
+                node.position,
+                &format!("\"{key}\" is not supported yet by this server"),
+            );
         } else {
             self.error(node.position, &format!("unknown field \"{key}\""));
         }

@@ -13,15 +13,63 @@ const LAME_DUCK_MIN: Duration = Duration::from_secs(30);
 
 /// Keys of nats-server that this server has nothing behind yet.
 const NOT_BUILT: &[&str] = &[
-    "max_closed_clients", "write_timeout", "disable_sublist_cache", "no_sublist_cache", "proxy_protocol",
-    "proxies", "trace_headers", "log_size_limit", "logfile_size_limit", "log_max_num", "logfile_max_num",
-    "syslog", "remote_syslog", "https", "https_port", "prof_port", "prof_block_rate", "connect_error_reports",
-    "reconnect_error_reports", "server_metadata", "feature_flags", "default_js_domain", "mappings", "maps",
-    "accounts", "no_auth_user", "system_account", "system", "no_system_account", "no_system", "no_sys_acc",
-    "operator", "operators", "roots", "root", "root_operator", "root_operators", "trusted", "trusted_keys",
-    "resolver", "account_resolver", "accounts_resolver", "resolver_preload", "resolver_tls",
-    "resolver_pinned_accounts", "default_sentinel", "tls", "allow_non_tls", "ocsp", "ocsp_cache", "cluster",
-    "gateway", "leafnodes", "leaf", "websocket", "ws", "mqtt",
+    "max_closed_clients",
+    "write_timeout",
+    "disable_sublist_cache",
+    "no_sublist_cache",
+    "proxy_protocol",
+    "proxies",
+    "trace_headers",
+    "log_size_limit",
+    "logfile_size_limit",
+    "log_max_num",
+    "logfile_max_num",
+    "syslog",
+    "remote_syslog",
+    "https",
+    "https_port",
+    "prof_port",
+    "prof_block_rate",
+    "connect_error_reports",
+    "reconnect_error_reports",
+    "server_metadata",
+    "feature_flags",
+    "default_js_domain",
+    "mappings",
+    "maps",
+    "accounts",
+    "no_auth_user",
+    "system_account",
+    "system",
+    "no_system_account",
+    "no_system",
+    "no_sys_acc",
+    "operator",
+    "operators",
+    "roots",
+    "root",
+    "root_operator",
+    "root_operators",
+    "trusted",
+    "trusted_keys",
+    "resolver",
+    "account_resolver",
+    "accounts_resolver",
+    "resolver_preload",
+    "resolver_tls",
+    "resolver_pinned_accounts",
+    "default_sentinel",
+    "tls",
+    "allow_non_tls",
+    "ocsp",
+    "ocsp_cache",
+    "cluster",
+    "gateway",
+    "leafnodes",
+    "leaf",
+    "websocket",
+    "ws",
+    "mqtt",
 ];
 
 /// Lays the top-level keys over `options`.
@@ -41,12 +89,18 @@ pub(super) fn apply(root: &Map, options: &mut Options, findings: &mut Findings<'
             findings.error(node.position, &text);
         }
     }
-    // The store directory may stand outside the block, before or after it.
-    if let (Some(node), Some(jetstream)) =
-        (root.get("store_dir").or_else(|| root.get("storedir")), &mut options.jetstream)
-        && let Ok(dir) = values::text(node)
-    {
+    let text = |key| root.get(key).and_then(|node| values::text(node).ok());
+    // These belong to something that may stand before or behind them.
+    if let (Some(dir), Some(jetstream)) = (
+        text("store_dir").or_else(|| text("storedir")),
+        &mut options.jetstream,
+    ) {
         jetstream.store_dir = dir.into();
+    }
+    if let (Some(path), Some(monitor)) = (text("http_base_path"), &mut options.monitor) {
+        let path = format!("/{}", path.trim_matches('/'));
+        path.trim_end_matches('/')
+            .clone_into(&mut monitor.base_path);
     }
 }
 
@@ -91,17 +145,18 @@ fn network(key: &str, node: &Node, options: &mut Options) -> Option<Read<()>> {
         "client_advertise" => values::text(node).map(|url| options.client_advertise = Some(url)),
         "http" | "http_port" | "monitor_port" => values::listen(node, 0).map(|(host, port)| {
             let host = host.unwrap_or_else(|| options.host.clone());
-            let base_path = options.monitor.take().map(|m| m.base_path).unwrap_or_default();
-            options.monitor = Some(MonitorOptions { host, port, base_path });
+            let base_path = options
+                .monitor
+                .take()
+                .map(|m| m.base_path)
+                .unwrap_or_default();
+            options.monitor = Some(MonitorOptions {
+                host,
+                port,
+                base_path,
+            });
         }),
-        "http_base_path" => values::text(node).map(|path| {
-            let path = format!("/{}", path.trim_matches('/')).trim_end_matches('/').to_owned();
-            match &mut options.monitor {
-                Some(monitor) => monitor.base_path = path,
-                // Without a listener the path has nothing to prefix.
-                None => {}
-            }
-        }),
+        "http_base_path" => values::text(node).map(|_| ()),
         "server_tags" => values::texts(node).map(|tags| options.server_tags = tags),
         _ => return None,
     })

@@ -20,7 +20,11 @@ impl Source for Nothing {
 
 fn read(text: &str) -> (Options, Vec<String>, Vec<String>) {
     let document = conf::parse("f", text, &Nothing).unwrap();
-    let mut findings = Findings { document: &document, errors: Vec::new(), warnings: Vec::new() };
+    let mut findings = Findings {
+        document: &document,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
     let mut options = Options::default();
     server::apply(&document.root, &mut options, &mut findings);
     (options, findings.errors, findings.warnings)
@@ -54,26 +58,47 @@ fn a_file_for_nats_server_is_understood() {
     assert_eq!(options.max_payload, 128 << 10);
     assert_eq!(options.ping_interval, Duration::from_millis(100));
     assert_eq!(options.monitor.unwrap().port, 0);
-    assert_eq!(options.auth, Some(Auth::User { user: "u".into(), password: "p".into() }));
+    assert_eq!(
+        options.auth,
+        Some(Auth::User {
+            user: "u".into(),
+            password: "p".into()
+        })
+    );
     assert_eq!(options.auth_timeout, Duration::from_millis(500));
     let jetstream = options.jetstream.unwrap();
-    assert_eq!((jetstream.max_memory, jetstream.max_file), (Some(64 << 20), Some(10 << 30)));
-    assert_eq!(jetstream.data_dir(), std::path::PathBuf::from("/data/jetstream"));
+    assert_eq!(
+        (jetstream.max_memory, jetstream.max_file),
+        (Some(64 << 20), Some(10 << 30))
+    );
+    assert_eq!(
+        jetstream.data_dir(),
+        std::path::PathBuf::from("/data/jetstream")
+    );
     assert_eq!(jetstream.sync, SyncPolicy::Always);
 }
 
 #[test]
 fn durability_is_what_the_file_says() {
     let sync = |text: &str| good(text).jetstream.unwrap().sync;
-    assert_eq!(sync("jetstream { sync_interval: always }"), SyncPolicy::Always);
+    assert_eq!(
+        sync("jetstream { sync_interval: always }"),
+        SyncPolicy::Always
+    );
     let lazy = SyncPolicy::Lazy(Duration::from_secs(10));
     assert_eq!(sync("jetstream { sync_interval: 10s }"), lazy);
 }
 
 #[test]
 fn the_store_directory_may_stand_outside_the_block() {
-    for text in ["store_dir: /a\njetstream: true", "jetstream: enabled\nstore_dir: /a"] {
-        assert_eq!(good(text).jetstream.unwrap().store_dir, std::path::PathBuf::from("/a"));
+    for text in [
+        "store_dir: /a\njetstream: true",
+        "jetstream: enabled\nstore_dir: /a",
+    ] {
+        assert_eq!(
+            good(text).jetstream.unwrap().store_dir,
+            std::path::PathBuf::from("/a")
+        );
     }
     assert!(good("jetstream: disabled").jetstream.is_none());
     assert!(good("store_dir: /a").jetstream.is_none());
@@ -82,7 +107,10 @@ fn the_store_directory_may_stand_outside_the_block() {
 #[test]
 fn keys_that_nothing_stands_behind_stop_the_start() {
     assert_eq!(errors("bogus: 1"), ["f:1:0: unknown field \"bogus\""]);
-    assert_eq!(errors("tls { cert_file: a }"), ["f:1:0: \"tls\" is not supported yet by this server"]);
+    assert_eq!(
+        errors("tls { cert_file: a }"),
+        ["f:1:0: \"tls\" is not supported yet by this server"]
+    );
     assert_eq!(errors("jetstream { cipher: aes }").len(), 1);
     assert_eq!(errors("authorization { users: [] }").len(), 1);
     assert_eq!(errors("a: 1\nb: 2").len(), 2, "all of them are named");
@@ -113,7 +141,9 @@ fn seconds_as_numbers_are_a_warning() {
     assert!(errors.is_empty());
     assert_eq!(
         warnings,
-        ["f:1:0: invalid use of field \"ping_interval\": ping_interval should be converted to a duration"]
+        [
+            "f:1:0: invalid use of field \"ping_interval\": ping_interval should be converted to a duration"
+        ]
     );
 }
 

@@ -10,7 +10,10 @@ use super::Findings;
 pub(super) type Read<T> = Result<T, String>;
 
 fn wrong_type(node: &Node, wanted: &str) -> String {
-    format!("interface conversion: interface {{}} is {}, not {wanted}", node.value.go_type())
+    format!(
+        "interface conversion: interface {{}} is {}, not {wanted}",
+        node.value.go_type()
+    )
 }
 
 pub(super) fn text(node: &Node) -> Read<String> {
@@ -69,17 +72,20 @@ fn storage_text(text: &str) -> Option<i64> {
 pub(super) fn duration(node: &Node, key: &str, findings: &mut Findings<'_>) -> Read<Duration> {
     match &node.value {
         Value::Text(text) => match jetwake_protocol::time::parse_duration(text) {
-            Some(nanos) => {
-                u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| negative(key))
-            }
-            None => Err(format!("error parsing {key}: time: invalid duration {text:?}")),
+            Some(nanos) => u64::try_from(nanos)
+                .map(Duration::from_nanos)
+                .map_err(|_| negative(key)),
+            None => Err(format!(
+                "error parsing {key}: time: invalid duration {text:?}"
+            )),
         },
         Value::Int(seconds) => {
-            let text = format!(
-                "invalid use of field \"{key}\": {key} should be converted to a duration"
-            );
+            let text =
+                format!("invalid use of field \"{key}\": {key} should be converted to a duration");
             findings.warn(node.position, &text);
-            u64::try_from(*seconds).map(Duration::from_secs).map_err(|_| negative(key))
+            u64::try_from(*seconds)
+                .map(Duration::from_secs)
+                .map_err(|_| negative(key))
         }
         _ => Err(wrong_type(node, "string")),
     }
@@ -114,10 +120,18 @@ pub(super) fn listen(node: &Node, default: u16) -> Read<(Option<String>, u16)> {
             let (host, number) = text
                 .rsplit_once(':')
                 .ok_or_else(|| format!("could not parse address string {text:?}"))?;
-            let number = number.parse().map_err(|_| format!("could not parse port {number:?}"))?;
-            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let number = number
+                .parse()
+                .map_err(|_| format!("could not parse port {number:?}"))?;
+            let host = host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned();
             Ok((Some(host).filter(|h| !h.is_empty()), port(number, default)?))
         }
-        _ => Err(format!("expected port or host:port, got {}", node.value.go_type())),
+        _ => Err(format!(
+            "expected port or host:port, got {}",
+            node.value.go_type()
+        )),
     }
 }

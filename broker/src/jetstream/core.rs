@@ -138,6 +138,10 @@ impl JetStream {
         self.core.log.store.stop();
     }
 
+    pub(crate) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+
     /// When [`Event::Tick`] is due; now, if there is more to deliver than the last batch took.
     pub fn deadline(&self) -> Option<Timestamp> {
         if self.core.unfinished.is_empty() {
@@ -149,6 +153,11 @@ impl JetStream {
 }
 
 impl Core {
+    /// What all accounts use.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
     /// An account's usage and counters.
     pub(crate) fn account(&mut self, id: AccountId) -> &mut Account {
         self.accounts.entry(id).or_default()

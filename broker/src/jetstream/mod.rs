@@ -19,6 +19,7 @@ mod job;
 mod log;
 mod maintenance;
 mod recover;
+mod report;
 mod settings;
 mod stream;
 mod streams;
@@ -28,4 +29,5 @@ mod tests;
 
 use self::core::Core;
 pub use self::core::{JetStream, JetStreamStore};
+pub use self::report::{Depth, Report};
 pub use self::settings::Settings;

@@ -73,7 +73,10 @@ impl JetStream {
 
 impl Core {
     fn report(&mut self, depth: Depth, now: Timestamp, out: &mut dyn Outbox) -> Report {
-        let mut report = Report { failed: self.log.failed, ..Report::default() };
+        let mut report = Report {
+            failed: self.log.failed,
+            ..Report::default()
+        };
         for account in self.accounts() {
             report.accounts += 1;
             report.memory += account.memory;
@@ -84,7 +87,9 @@ impl Core {
             report.api_errors += account.api_errors;
         }
         for id in self.streams.ids() {
-            self.with_stream(id, now, out, |stream, env| add(stream, depth, env, &mut report));
+            self.with_stream(id, now, out, |stream, env| {
+                add(stream, depth, env, &mut report)
+            });
         }
         report.details.sort_by(|a, b| a.name.cmp(&b.name));
         report

@@ -19,8 +19,14 @@ pub(super) fn identity(logger: &Logger, name: &str, id: &str, options: &Options)
         logger.info(format_args!("  Node:     {}", node_id(name)));
     }
     logger.info(format_args!("  ID:       {id}"));
-    if options.auth.as_ref().is_some_and(crate::options::Auth::is_plaintext) {
-        logger.warn(format_args!("Plaintext passwords detected, use nkeys or bcrypt"));
+    if options
+        .auth
+        .as_ref()
+        .is_some_and(crate::options::Auth::is_plaintext)
+    {
+        logger.warn(format_args!(
+            "Plaintext passwords detected, use nkeys or bcrypt"
+        ));
     }
 }
 
@@ -29,9 +35,15 @@ pub(super) fn jetstream(logger: &Logger, options: &JetStreamOptions, limits: &Li
     logger.info(format_args!("Starting JetStream"));
     logger.info(format_args!("---------------- JETSTREAM ----------------"));
     logger.info(format_args!("  Strict:          {}", options.strict));
-    logger.info(format_args!("  Max Memory:      {}", Size(limits.max_memory)));
+    logger.info(format_args!(
+        "  Max Memory:      {}",
+        Size(limits.max_memory)
+    ));
     logger.info(format_args!("  Max Storage:     {}", Size(limits.max_file)));
-    logger.info(format_args!("  Store Directory: \"{}\"", options.data_dir().display()));
+    logger.info(format_args!(
+        "  Store Directory: \"{}\"",
+        options.data_dir().display()
+    ));
     if let Some(domain) = &options.domain {
         logger.info(format_args!("  Domain:          {domain}"));
     }
@@ -47,7 +59,10 @@ pub(super) fn jetstream(logger: &Logger, options: &JetStreamOptions, limits: &Li
 
 /// Eight characters that stand for the server's name in a group.
 fn node_id(name: &str) -> String {
-    jetwake_protocol::ack::account_hash(name.as_bytes()).iter().map(|b| char::from(*b)).collect()
+    jetwake_protocol::ack::account_hash(name.as_bytes())
+        .iter()
+        .map(|b| char::from(*b))
+        .collect()
 }
 
 /// A number of bytes with the unit that fits, as nats-server prints it.

@@ -22,10 +22,12 @@ impl Limits {
     /// The limits in effect.
     pub(super) fn of(options: &JetStreamOptions) -> Self {
         Self {
-            max_memory: options.max_memory.unwrap_or_else(|| three_quarters(memory())),
-            max_file: options
-                .max_file
-                .unwrap_or_else(|| three_quarters(free_space(&options.store_dir)).min(MOST_STORAGE)),
+            max_memory: options
+                .max_memory
+                .unwrap_or_else(|| three_quarters(memory())),
+            max_file: options.max_file.unwrap_or_else(|| {
+                three_quarters(free_space(&options.store_dir)).min(MOST_STORAGE)
+            }),
         }
     }
 }
@@ -41,6 +43,10 @@ fn memory() -> u64 {
 
 /// Free bytes on the disk of the nearest existing directory above.
 fn free_space(dir: &Path) -> u64 {
-    let stat = dir.ancestors().find_map(|dir| rustix::fs::statvfs(dir).ok());
-    stat.map_or(MOST_STORAGE, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+    let stat = dir
+        .ancestors()
+        .find_map(|dir| rustix::fs::statvfs(dir).ok());
+    stat.map_or(MOST_STORAGE, |stat| {
+        stat.f_bavail.saturating_mul(stat.f_frsize)
+    })
 }

@@ -101,18 +101,30 @@ impl Server {
         logger: Logger,
         config_file: Option<String>,
     ) -> Result<Self, StartError> {
-        let extras = Extras { config_file, ..Extras::default() };
+        let extras = Extras {
+            config_file,
+            ..Extras::default()
+        };
         Self::start(options, logger, extras).await
     }
 
     async fn start(options: Options, logger: Logger, extras: Extras) -> Result<Self, StartError> {
         check(&options)?;
-        let Extras { clock, temporary, config_file } = extras;
-        let inbox = options.jetstream.is_some().then(|| Arc::new(Inbox::default()));
+        let Extras {
+            clock,
+            temporary,
+            config_file,
+        } = extras;
+        let inbox = options
+            .jetstream
+            .is_some()
+            .then(|| Arc::new(Inbox::default()));
         let bound = Bound::bind(
             options.clone(),
             logger.clone(),
-            inbox.clone().map(|inbox| inbox as Arc<dyn server::JetStreamInbox>),
+            inbox
+                .clone()
+                .map(|inbox| inbox as Arc<dyn server::JetStreamInbox>),
         )
         .await?;
         let router = bound.router();
@@ -122,7 +134,11 @@ impl Server {
             logger.info(format_args!("Using configuration file: {file}"));
         }
         let limits = options.jetstream.as_ref().map(Limits::of);
-        let reporter = Arc::new(Reporter::new(Arc::clone(router.shared()), inbox.clone(), limits));
+        let reporter = Arc::new(Reporter::new(
+            Arc::clone(router.shared()),
+            inbox.clone(),
+            limits,
+        ));
         let monitor = match &options.monitor {
             Some(monitor) => {
                 let running = Monitor::start(monitor, Arc::clone(&reporter) as _);
@@ -153,7 +169,14 @@ impl Server {
         let running = Arc::new(bound.serve());
         logger.info(format_args!("Server is ready"));
         let data_dir = options.jetstream.as_ref().map(JetStreamOptions::data_dir);
-        Ok(Self { shard, monitor, running, data_dir, clock, _temporary: temporary })
+        Ok(Self {
+            shard,
+            monitor,
+            running,
+            data_dir,
+            clock,
+            _temporary: temporary,
+        })
     }
 
     /// Where clients connect.
@@ -164,7 +187,10 @@ impl Server {
     /// The URL to give to a client.
     pub fn client_url(&self) -> String {
         let addr = self.client_addr();
-        format!("nats://{}", SocketAddr::new(reachable(addr.ip()), addr.port()))
+        format!(
+            "nats://{}",
+            SocketAddr::new(reachable(addr.ip()), addr.port())
+        )
     }
 
     /// Where monitoring listens, if it is on.
@@ -208,7 +234,12 @@ fn check(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
-fn settings(options: &Options, jetstream: &JetStreamOptions, name: &str, limits: Limits) -> Settings {
+fn settings(
+    options: &Options,
+    jetstream: &JetStreamOptions,
+    name: &str,
+    limits: Limits,
+) -> Settings {
     Settings {
         server_name: name.to_owned(),
         domain: jetstream.domain.clone(),

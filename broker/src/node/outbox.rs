@@ -26,11 +26,18 @@ impl ShardOutbox {
     pub(super) fn new(
         router: RouterHandle,
         inbox: Arc<Inbox>,
-            runtime: tokio::runtime::Handle,
+        runtime: tokio::runtime::Handle,
     ) -> Self {
         let logger = router.shared().logger.clone();
         let deliverer = router.deliverer();
-        Self { router, deliverer, inbox, runtime, random: Random::new(), logger }
+        Self {
+            router,
+            deliverer,
+            inbox,
+            runtime,
+            random: Random::new(),
+            logger,
+        }
     }
 
     /// Sends everything that was gathered.
@@ -46,8 +53,16 @@ impl ShardOutbox {
 
 impl Outbox for ShardOutbox {
     fn publish(&mut self, message: Outgoing<'_>) -> bool {
-        let Outgoing { account, route, subject, reply, headers, payload } = message;
-        self.deliverer.publish(account, route, (subject, reply), (headers, payload))
+        let Outgoing {
+            account,
+            route,
+            subject,
+            reply,
+            headers,
+            payload,
+        } = message;
+        self.deliverer
+            .publish(account, route, (subject, reply), (headers, payload))
     }
 
     fn has_interest(&mut self, account: AccountId, subject: &[u8], queue: Option<&[u8]>) -> bool {
@@ -78,7 +93,8 @@ impl Outbox for ShardOutbox {
 
     fn run(&mut self, job: Job) {
         let inbox = Arc::clone(&self.inbox);
-        self.runtime.spawn_blocking(move || inbox.post(Mail::Job(job.run())));
+        self.runtime
+            .spawn_blocking(move || inbox.post(Mail::Job(job.run())));
     }
 
     fn client_info(&mut self, client: u64) -> Option<String> {

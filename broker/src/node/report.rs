@@ -42,16 +42,24 @@ impl Reporter {
         limits: Option<Limits>,
     ) -> Self {
         let (monitor_addr, cpu) = (OnceLock::new(), CpuMeter::start());
-        Self { shared, inbox, limits, monitor_addr, cpu }
+        Self {
+            shared,
+            inbox,
+            limits,
+            monitor_addr,
+            cpu,
+        }
     }
 
     /// Asks the JetStream thread; `None` when JetStream is off or gone.
     async fn look(&self, depth: Depth) -> Option<Report> {
         let (answer, answered) = oneshot::channel();
-        self.inbox.as_ref()?.post(Mail::Look(Box::new(move |jetstream, now, out| {
-            // Whoever asked may have gone meanwhile.
-            let _ = answer.send(jetstream.report(depth, now, out));
-        })));
+        self.inbox
+            .as_ref()?
+            .post(Mail::Look(Box::new(move |jetstream, now, out| {
+                // Whoever asked may have gone meanwhile.
+                let _ = answer.send(jetstream.report(depth, now, out));
+            })));
         answered.await.ok()
     }
 
@@ -206,7 +214,6 @@ impl Reporter {
             } else {
                 Vec::new()
             },
-            ..ConnectionReport::default()
         }
     }
 
@@ -238,7 +245,9 @@ impl Source for Reporter {
                 varz.jetstream = VarzJetStream {
                     config: self.jetstream_config(),
                     stats: Some(stats(&report)),
-                    limits: Some(JetStreamLimits { default_max_consumers: MAX_CONSUMERS }),
+                    limits: Some(JetStreamLimits {
+                        default_max_consumers: MAX_CONSUMERS,
+                    }),
                 };
             }
             varz
@@ -271,9 +280,17 @@ impl Source for Reporter {
     fn jsz(&self, query: JszQuery) -> Answer<'_, Jsz> {
         Box::pin(async move {
             let (server_id, now) = (self.shared.identity.id.clone(), rfc3339(SystemTime::now()));
-            let depth = Depth { streams: query.streams, consumers: query.consumers };
+            let depth = Depth {
+                streams: query.streams,
+                consumers: query.consumers,
+            };
             let Some(report) = self.look(depth).await else {
-                return Jsz { server_id, now, disabled: true, ..Jsz::default() };
+                return Jsz {
+                    server_id,
+                    now,
+                    disabled: true,
+                    ..Jsz::default()
+                };
             };
             let wanted = query.account.as_deref().is_none_or(|name| name == GLOBAL);
             let detailed = (query.accounts || query.account.is_some()) && wanted;
@@ -283,13 +300,19 @@ impl Source for Reporter {
                 now,
                 disabled: false,
                 config: self.jetstream_config().unwrap_or_default(),
-                limits: Some(JetStreamLimits { default_max_consumers: MAX_CONSUMERS }),
+                limits: Some(JetStreamLimits {
+                    default_max_consumers: MAX_CONSUMERS,
+                }),
                 streams: report.streams,
                 consumers: report.consumers,
                 messages: report.messages,
                 bytes: report.bytes,
                 total: report.accounts,
-                account_details: if detailed { vec![account(report, &query)] } else { Vec::new() },
+                account_details: if detailed {
+                    vec![account(report, &query)]
+                } else {
+                    Vec::new()
+                },
             }
         })
     }
@@ -299,7 +322,9 @@ impl Source for Reporter {
             match (&self.inbox, self.look(Depth::default()).await) {
                 (None, _) => Health::Ok,
                 (Some(_), Some(report)) if !report.failed => Health::Ok,
-                _ => Health::Unavailable("JetStream is not available: its storage failed".to_owned()),
+                _ => {
+                    Health::Unavailable("JetStream is not available: its storage failed".to_owned())
+                }
             }
         })
     }
@@ -318,7 +343,11 @@ fn stats(report: &Report) -> JetStreamStats {
         reserved_storage: report.reserved_storage,
         accounts: report.accounts,
         ha_assets: 0,
-        api: ApiStats { level: 5, total: report.api_total, errors: report.api_errors },
+        api: ApiStats {
+            level: 5,
+            total: report.api_total,
+            errors: report.api_errors,
+        },
     }
 }
 

@@ -45,7 +45,10 @@ impl Shard {
             .name("jetwake-shard".to_owned())
             .spawn(move || run(parts, runtime, ready))
             .map_err(StartError::Thread)?;
-        let shard = Self { inbox, thread: Some(thread) };
+        let shard = Self {
+            inbox,
+            thread: Some(thread),
+        };
         match started.await {
             Ok(Ok(())) => Ok(shard),
             Ok(Err(error)) => Err(error),
@@ -70,10 +73,25 @@ impl Drop for Shard {
 }
 
 /// The thread.
-fn run(parts: Parts, runtime: tokio::runtime::Handle, ready: oneshot::Sender<Result<(), StartError>>) {
-    let Parts { router, inbox, clock, settings, options, disk } = parts;
+fn run(
+    parts: Parts,
+    runtime: tokio::runtime::Handle,
+    ready: oneshot::Sender<Result<(), StartError>>,
+) {
+    let Parts {
+        router,
+        inbox,
+        clock,
+        settings,
+        options,
+        disk,
+    } = parts;
     let seed = super::random::number();
-    let opened = Store::open(disk, &options.data_dir(), jetwake_storage::Options::new(seed));
+    let opened = Store::open(
+        disk,
+        &options.data_dir(),
+        jetwake_storage::Options::new(seed),
+    );
     let (mut opened, writer) = match opened {
         Ok(opened) => JetStreamStore::split(opened),
         Err(error) => {
