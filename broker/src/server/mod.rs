@@ -23,6 +23,7 @@ mod listener;
 mod login;
 mod outbound;
 mod publish;
+mod read_buffer;
 mod reason;
 mod router;
 mod running;

@@ -19,14 +19,11 @@ use super::connection::Connection;
 use super::counters::{self, Volume};
 use super::deliver::Deliverer;
 use super::info::{self, Occasion};
+use super::read_buffer::ReadBuffer;
 use super::reason::CloseReason;
 use super::shared::Shared;
 use super::{Account, trace};
 
-/// Sizes of the read buffer. A message that is larger gets the room that it needs, for as long as
-/// it needs it.
-const BUFFER_MIN: usize = 4 << 10;
-const BUFFER_MAX: usize = 64 << 10;
 /// How long one read buffer may hold its producer back for consumers that are nearly full.
 const STALL_STEP: Duration = Duration::from_millis(5);
 const STALL_MAX: Duration = Duration::from_millis(10);
@@ -116,20 +113,21 @@ impl Session {
 
     /// Reads until the connection ends, and says why it did.
     pub(super) async fn run(mut self, mut socket: OwnedReadHalf) {
-        let mut buffer = Vec::with_capacity(BUFFER_MIN);
+        let mut buffer = ReadBuffer::new();
         let end = loop {
-            let read = socket.read_buf(&mut buffer).await;
-            let filled = buffer.len() == buffer.capacity();
-            let end = match read {
+            let end = match socket.read_buf(&mut buffer.bytes).await {
                 Ok(0) => Some(End::silent(CloseReason::ClientClosed)),
-                Ok(_) => self.take(&mut buffer),
+                Ok(_) => {
+                    buffer.note_read();
+                    self.take(&mut buffer.bytes)
+                }
                 Err(_) => Some(End::silent(CloseReason::ReadError)),
             };
             self.deliverer.flush();
             if let Some(end) = end {
                 break end;
             }
-            self.resize(&mut buffer, filled);
+            buffer.prepare(self.parser.needed());
             self.hold_back().await;
         };
         self.finish(end);
@@ -268,20 +266,6 @@ impl Session {
         self.deliverer
             .bytes_for(&self.connection)
             .extend_from_slice(line);
-    }
-
-    /// Makes room for what comes next, and gives memory back that is no longer needed. A client that filled the
-    /// buffer gets a larger one: every read is a batch for all who receive from it.
-    fn resize(&self, buffer: &mut Vec<u8>, filled: bool) {
-        let needed = self.parser.needed().saturating_sub(buffer.len());
-        if filled && buffer.capacity() < BUFFER_MAX {
-            buffer.reserve_exact(needed.max(buffer.capacity() * 2 - buffer.len()));
-        } else if buffer.len() + needed > buffer.capacity() {
-            let more = needed.max(buffer.capacity().min(BUFFER_MAX));
-            buffer.reserve_exact(more);
-        } else if buffer.is_empty() && buffer.capacity() > BUFFER_MAX {
-            buffer.shrink_to(BUFFER_MAX);
-        }
     }
 
     /// Slows this producer down where its messages pile up: for a moment while a consumer's queue

@@ -4,6 +4,7 @@
 // A test is a shell, and what it unwraps is its assertion.
 #![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used)]
 
+mod border;
 mod clients;
 mod connecting;
 mod limits;
