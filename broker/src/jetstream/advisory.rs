@@ -8,17 +8,22 @@ use crate::jetstream::settings::Settings;
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/// The last `len` digits of a number to base 62.
+pub(crate) fn base62(mut number: u64, len: usize) -> String {
+    let mut text = String::with_capacity(len);
+    for _ in 0..len {
+        let digit = DIGITS.get((number % 62) as usize).copied().unwrap_or(b'0');
+        text.push(char::from(digit));
+        number /= 62;
+    }
+    text
+}
+
 /// A text of `len` random letters and digits.
 pub(crate) fn random_name(len: usize, out: &mut dyn Outbox) -> String {
     let mut name = String::with_capacity(len);
-    let mut random = 0;
-    for at in 0..len {
-        if at % 10 == 0 {
-            random = out.random();
-        }
-        let digit = DIGITS.get((random % 62) as usize).copied().unwrap_or(b'0');
-        name.push(char::from(digit));
-        random /= 62;
+    while name.len() < len {
+        name.push_str(&base62(out.random(), (len - name.len()).min(10)));
     }
     name
 }

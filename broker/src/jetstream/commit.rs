@@ -52,8 +52,6 @@ pub(crate) enum What {
     Answer {
         /// Who waits.
         request: Box<Request>,
-        /// The answer's header block.
-        headers: Vec<u8>,
         /// The JSON.
         body: Vec<u8>,
     },

@@ -253,12 +253,8 @@ impl Core {
 
     fn commit(&mut self, id: u32, what: What, now: Timestamp, out: &mut dyn Outbox) {
         match what {
-            What::Answer {
-                request,
-                headers,
-                body,
-            } => {
-                request.answer(&headers, &body, now, &self.settings, out);
+            What::Answer { request, body } => {
+                request.answer(&body, now, &self.settings, out);
             }
             What::Drop { request } => self.drop_stream(id, Some(&request), now, out),
             What::Empty { account, reply } => {
@@ -452,7 +448,7 @@ impl Core {
         if let Some(request) = request {
             let mut body = Vec::new();
             encode(&Ok(StreamDeleteResponse { success: true }), &mut body);
-            request.answer(&[], &body, now, &self.settings, out);
+            request.answer(&body, now, &self.settings, out);
         }
     }
 }

@@ -43,6 +43,10 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
     /// The connection that sent it.
     pub(crate) client: u64,
+    /// Whether the audit advisory is wanted.
+    pub(crate) audited: bool,
+    /// Header block of the answer.
+    pub(crate) headers: Vec<u8>,
 }
 
 impl Request {
@@ -54,13 +58,14 @@ impl Request {
             reply: message.reply.to_vec(),
             body: message.payload.to_vec(),
             client: message.client,
+            audited: true,
+            headers: Vec::new(),
         }
     }
 
     /// Sends the answer, and the audit advisory if anybody listens.
     pub(crate) fn answer(
         &self,
-        headers: &[u8],
         response: &[u8],
         now: Timestamp,
         settings: &Settings,
@@ -72,29 +77,15 @@ impl Request {
                 route: &self.reply,
                 subject: &self.reply,
                 reply: &[],
-                headers,
+                headers: &self.headers,
                 payload: response,
             });
         }
         self.audit(response, now, settings, out);
     }
 
-    /// Sends the answer to a call that is not audited.
-    pub(crate) fn answer_unaudited(&self, response: &[u8], out: &mut dyn Outbox) {
-        if !self.reply.is_empty() {
-            out.publish(Outgoing {
-                account: self.account,
-                route: &self.reply,
-                subject: &self.reply,
-                reply: &[],
-                headers: &[],
-                payload: response,
-            });
-        }
-    }
-
     fn audit(&self, response: &[u8], now: Timestamp, settings: &Settings, out: &mut dyn Outbox) {
-        if !out.has_any_interest(self.account, b"$JS.EVENT.ADVISORY.API") {
+        if !self.audited || !out.has_any_interest(self.account, b"$JS.EVENT.ADVISORY.API") {
             return;
         }
         let client = out.client_info(self.client).unwrap_or_default();

@@ -5,17 +5,16 @@ use jetwake_protocol::jetstream::advisory::{Action, ConsumerAction as ConsumerEv
 use jetwake_protocol::jetstream::consumer::{ConsumerAction, ConsumerConfig, ConsumerInfo};
 use jetwake_protocol::jetstream::consumer_config;
 use jetwake_protocol::jetstream::requests::{
-    ConsumerPauseRequest, ConsumerResetRequest, ConsumersRequest, CreateConsumerRequest,
-    expect_empty, parse, parse_optional,
+    ConsumersRequest, CreateConsumerRequest, expect_empty, parse, parse_optional,
 };
 use jetwake_protocol::jetstream::responses::{
     ConsumerCreateResponse, ConsumerDeleteResponse, ConsumerInfoResponse, ConsumerListResponse,
-    ConsumerNamesResponse, ConsumerPauseResponse, ConsumerResetResponse, ConsumerUnpinResponse,
+    ConsumerNamesResponse,
 };
 
 use crate::jetstream::advisory::{advise, random_name};
 use crate::jetstream::api::{Call, Outcome, page, rules};
-use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::{Stream, headers};
 
 /// Names in one response.
 const NAMES: usize = 1024;
@@ -91,6 +90,9 @@ impl Call<'_> {
             return Err(ApiError::stream_replicas_not_supported());
         }
         let id = self.stream_id(stream)?;
+        if request.config.direct || request.config.sourcing {
+            self.identify(stream)?;
+        }
         let (action, pedantic) = (request.action, request.pedantic);
         let target = self.stream(stream)?;
         let config = rules::consumer(request.config, pedantic, target)?;
@@ -108,6 +110,20 @@ impl Call<'_> {
         Ok(Outcome::Durable(ConsumerCreateResponse {
             info: Some(info),
         }))
+    }
+
+    /// Whoever copies a stream learns which one it is, and is told if it has become another.
+    fn identify(&mut self, stream: &str) -> Result<(), ApiError> {
+        let identity = self.stream(stream)?.identity();
+        let known = headers::value(self.headers, b"Nats-Stream-Identity");
+        if !known.is_empty() && known != identity.as_bytes() {
+            return Err(ApiError::consumer_stream_identity_mismatch(identity));
+        }
+        if let Some(request) = &mut self.request {
+            let block = format!("NATS/1.0\r\nNats-Stream-Identity: {identity}\r\n\r\n");
+            request.headers = block.into_bytes();
+        }
+        Ok(())
     }
 
     fn new_consumer(&mut self, id: u32, config: ConsumerConfig) -> Result<ConsumerInfo, ApiError> {
@@ -256,73 +272,13 @@ impl Call<'_> {
         Ok(Outcome::Durable(ConsumerDeleteResponse { success: true }))
     }
 
-    /// CONSUMER.PAUSE.
-    pub(crate) fn pause_consumer(
-        &mut self,
-        stream: &str,
-        name: &str,
-    ) -> Result<Outcome<ConsumerPauseResponse>, ApiError> {
-        let request: ConsumerPauseRequest = parse_optional(self.body, self.core.settings.strict)?;
-        let (id, consumer) = self.consumer_id(stream, name)?;
-        let until = (!request.pause_until.is_zero()).then(|| request.pause_until.to_nanos());
-        let paused = self
-            .core
-            .with_stream(id, self.now, self.out, |stream, env| {
-                stream.pause_consumer(consumer, until, env)
-            })
-            .flatten()
-            .ok_or_else(ApiError::insufficient_resources)?;
-        Ok(Outcome::Durable(ConsumerPauseResponse {
-            paused: paused.is_some(),
-            pause_until: request.pause_until,
-            pause_remaining: paused.map_or(0, |until| until.saturating_sub(self.now)),
-        }))
-    }
-
-    /// CONSUMER.UNPIN.
-    pub(crate) fn unpin_consumer(
-        &mut self,
-        stream: &str,
-        name: &str,
-    ) -> Result<Outcome<ConsumerUnpinResponse>, ApiError> {
-        self.consumer_id(stream, name)?;
-        // Priority groups cannot be configured yet, so no consumer has the group.
-        Err(ApiError::consumer_invalid_priority_group())
-    }
-
-    /// CONSUMER.RESET.
-    pub(crate) fn reset_consumer(
-        &mut self,
-        stream: &str,
-        name: &str,
-    ) -> Result<Outcome<ConsumerResetResponse>, ApiError> {
-        let request = ConsumerResetRequest::parse(self.body)?;
-        let (id, consumer) = self.consumer_id(stream, name)?;
-        let reset_seq = self
-            .core
-            .with_stream(id, self.now, self.out, |stream, env| {
-                stream.reset_consumer(consumer, request.seq, env)
-            })
-            .flatten()
-            .ok_or_else(ApiError::consumer_not_found)?
-            .map_err(ApiError::consumer_invalid_reset)?;
-        let mut info = self
-            .info_of(id, consumer)
-            .ok_or_else(ApiError::consumer_not_found)?;
-        show(&mut info);
-        Ok(Outcome::Durable(ConsumerResetResponse {
-            info: Some(info),
-            reset_seq,
-        }))
-    }
-
-    fn consumer_id(&self, stream: &str, name: &str) -> Result<(u32, u32), ApiError> {
+    pub(super) fn consumer_id(&self, stream: &str, name: &str) -> Result<(u32, u32), ApiError> {
         let id = self.stream_id(stream)?;
         let consumer = self.stream(stream)?.consumers.id(name);
         Ok((id, consumer.ok_or_else(ApiError::consumer_not_found)?))
     }
 
-    fn info_of(&mut self, stream: u32, consumer: u32) -> Option<ConsumerInfo> {
+    pub(super) fn info_of(&mut self, stream: u32, consumer: u32) -> Option<ConsumerInfo> {
         self.core
             .with_stream(stream, self.now, self.out, |stream, env| {
                 stream.consumer_info(consumer, env)
@@ -340,7 +296,8 @@ fn visible(stream: &Stream) -> impl Iterator<Item = (u32, &str)> {
         .map(|consumer| (consumer.id(), consumer.name()))
 }
 
-fn show(info: &mut ConsumerInfo) {
+/// Adds what answers show and lists do not.
+pub(super) fn show(info: &mut ConsumerInfo) {
     if let Some(config) = &mut info.config {
         *config = consumer_config::with_dynamic_metadata(config);
     }

@@ -5,6 +5,7 @@
 
 mod account;
 pub(crate) mod answer;
+mod consumer_control;
 mod consumers;
 mod messages;
 mod router;
@@ -52,8 +53,6 @@ pub(crate) struct Call<'a> {
     pub(crate) body: &'a [u8],
     /// Who asked; taken by a handler that queues it.
     pub(crate) request: Option<Box<Request>>,
-    /// Header block of the answer.
-    pub(crate) answer_headers: Vec<u8>,
 }
 
 impl Call<'_> {
@@ -81,17 +80,20 @@ impl Call<'_> {
     }
 
     /// The same for a call that counts only if it fails.
-    pub(crate) fn finish_uncounted<T: ApiResponse>(mut self, result: Result<Outcome<T>, ApiError>) {
-        if result.is_err() {
-            self.core.account(self.account).api_total += 1;
-            return self.send(result);
+    pub(crate) fn finish_uncounted<T: ApiResponse>(self, result: Result<Outcome<T>, ApiError>) {
+        if result.is_ok() {
+            self.finish_unaudited(result)
+        } else {
+            self.finish(result)
         }
-        let (Ok(Outcome::Now(response)), Some(request)) = (result, self.request.take()) else {
-            return;
-        };
-        let mut body = Vec::new();
-        encode(&Ok(response), &mut body);
-        request.answer_unaudited(&body, self.out);
+    }
+
+    /// The same for a call that neither counts nor is audited.
+    pub(crate) fn finish_unaudited<T: ApiResponse>(mut self, result: Result<Outcome<T>, ApiError>) {
+        if let Some(request) = &mut self.request {
+            request.audited = false;
+        }
+        self.send(result);
     }
 
     fn send<T: ApiResponse>(&mut self, result: Result<Outcome<T>, ApiError>) {
@@ -110,25 +112,21 @@ impl Call<'_> {
                 true
             }
             Err(error) => {
-                self.core.account(self.account).api_errors += 1;
+                if request.audited {
+                    self.core.account(self.account).api_errors += 1;
+                }
                 encode::<T>(&Err(error), &mut body);
                 false
             }
         };
-        let headers = std::mem::take(&mut self.answer_headers);
         match self.core.log.waits() {
             Some(lsn) if durable => {
-                self.core.log.commits.push(
-                    lsn,
-                    0,
-                    What::Answer {
-                        request,
-                        headers,
-                        body,
-                    },
-                );
+                self.core
+                    .log
+                    .commits
+                    .push(lsn, 0, What::Answer { request, body });
             }
-            _ => request.answer(&headers, &body, self.now, &self.core.settings, self.out),
+            _ => request.answer(&body, self.now, &self.core.settings, self.out),
         }
     }
 }

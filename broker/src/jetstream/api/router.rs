@@ -52,7 +52,6 @@ impl Core {
             headers: message.headers,
             body: message.payload,
             request: Some(Box::new(Request::new(message))),
-            answer_headers: Vec::new(),
         };
         route(path, call);
     }
@@ -191,8 +190,12 @@ fn route_consumer(tokens: &[&str], call: Call<'_>) {
                 .unpin_consumer(s, name))
         }
         ["RESET", s, name] => {
-            answer!(call, r::ConsumerResetResponse, |c: C<'_, '_>| c
-                .reset_consumer(s, name))
+            // This one belongs to the live consumer: where there is none, nobody answers.
+            if call.consumer_id(s, name).is_ok() {
+                let mut call = call;
+                let result = call.admit().and_then(|()| call.reset_consumer(s, name));
+                call.finish_unaudited(result);
+            }
         }
         ["LEADER", "STEPDOWN", _, _] => {
             answer!(call, r::ConsumerStepDownResponse, |_: C<'_, '_>| {

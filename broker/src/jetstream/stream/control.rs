@@ -122,5 +122,5 @@ fn respond<T: ApiResponse>(
     }
     let mut body = Vec::new();
     encode(result, &mut body);
-    request.answer(&[], &body, env.now, env.settings, env.out);
+    request.answer(&body, env.now, env.settings, env.out);
 }

@@ -3,6 +3,7 @@
 use jetwake_protocol::jetstream::Time;
 use jetwake_protocol::jetstream::stream::{ClusterInfo, StreamInfo, StreamState};
 
+use crate::jetstream::advisory::base62;
 use crate::jetstream::io::Timestamp;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
@@ -59,6 +60,15 @@ impl Stream {
             ts: Time::from_nanos(now),
             ..StreamInfo::default()
         }
+    }
+
+    /// Eight characters that tell this stream from another of the same name.
+    pub(crate) fn identity(&self) -> String {
+        let mut mixed = self.created.unsigned_abs();
+        for _ in 0..2 {
+            mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0x7fb5_d329_728e_a185);
+        }
+        base62(mixed, 8)
     }
 
     /// Who leads a stream of a single server.

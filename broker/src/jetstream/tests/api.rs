@@ -473,3 +473,43 @@ fn tells_watchers() {
     assert_eq!(audit["client"]["id"], 9);
     assert_eq!(audit["response"], sent[1].payload);
 }
+
+#[test]
+fn pauses_and_resets_a_consumer() {
+    let mut rig = Rig::new();
+    rig.stream(r#"{"name":"S"}"#);
+    rig.api(
+        "CONSUMER.CREATE.S.C",
+        r#"{"stream_name":"S","config":{"durable_name":"C","ack_policy":"explicit"}}"#,
+    );
+    rig.publish("S", &[], "x");
+    let paused = r#"{"type":"io.nats.jetstream.api.v1.consumer_pause_response","paused":true,"pause_until":"2026-01-01T00:00:10Z","pause_remaining":10000000000}"#;
+    assert_eq!(
+        rig.api(
+            "CONSUMER.PAUSE.S.C",
+            r#"{"pause_until":"2026-01-01T00:00:10Z"}"#
+        ),
+        paused
+    );
+    rig.send("$JS.API.CONSUMER.MSG.NEXT.S.C", "_INBOX.9", "", "");
+    rig.settle();
+    assert_eq!(rig.take(), []);
+    let mut rig = rig.crash(1);
+    assert!(
+        rig.api("CONSUMER.INFO.S.C", "")
+            .contains(r#""paused":true,"pause_remaining":10000000000"#)
+    );
+    let resumed = r#"{"type":"io.nats.jetstream.api.v1.consumer_pause_response","paused":false,"pause_until":"0001-01-01T00:00:00Z"}"#;
+    assert_eq!(rig.api("CONSUMER.PAUSE.S.C", ""), resumed);
+    rig.send("$JS.API.CONSUMER.MSG.NEXT.S.C", "_INBOX.9", "", "");
+    rig.settle();
+    assert_eq!(rig.take().len(), 1);
+    let reset = rig.api("CONSUMER.RESET.S.C", "");
+    assert!(reset.contains(r#""reset_seq":1"#), "{reset}");
+    assert!(
+        rig.api("CONSUMER.INFO.S.C", "")
+            .contains(r#""num_pending":1"#)
+    );
+    assert!(rig.send("$JS.API.CONSUMER.RESET.S.X", "_INBOX.1", "", ""));
+    assert_eq!(rig.take(), []);
+}
