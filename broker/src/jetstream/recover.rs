@@ -63,6 +63,7 @@ impl Core {
                     });
                 }
                 stream.release_unneeded(env);
+                stream.release_settled(env);
             });
         }
     }

@@ -117,6 +117,12 @@ impl Consumer {
         &self.config
     }
 
+    /// The lowest stream sequence that it has not looked at yet.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.state.next
+    }
+
     /// Whether it may have something to deliver or to write: pump it.
     #[must_use]
     pub fn dirty(&self) -> bool {

@@ -6,6 +6,7 @@ use jetwake_protocol::jetstream::stream::RetentionPolicy;
 use jetwake_protocol::subject;
 use jetwake_storage::Meta;
 
+use crate::jetstream::consumer::Consumer;
 use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
 use crate::jetstream::stream::Stream;
@@ -53,6 +54,32 @@ impl Stream {
             next = self.messages.next(meta.seq + 1);
         }
         self.release(&unneeded, env);
+    }
+
+    /// After a recovery: removes from a work queue what its consumers had settled when the records of the removal
+    /// were lost with the end of the journal.
+    pub(crate) fn release_settled(&mut self, env: &mut Env<'_>) {
+        if self.config.retention != RetentionPolicy::WorkQueue {
+            return;
+        }
+        // Beyond what was delivered nothing can be settled.
+        let end = self
+            .consumers
+            .iter()
+            .map(Consumer::next_seq)
+            .max()
+            .unwrap_or(0);
+        let mut settled = Vec::new();
+        let mut next = self.messages.next(0);
+        while let Some(meta) = next.filter(|meta| meta.seq < end) {
+            let done =
+                |consumer: &Consumer| consumer.is_done_with(meta.seq, meta.key, &*self.messages);
+            if self.consumers.iter().any(done) {
+                settled.push(meta.seq);
+            }
+            next = self.messages.next(meta.seq + 1);
+        }
+        self.release(&settled, env);
     }
 
     fn needed(&self, meta: &Meta) -> bool {
