@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::store::{Bodies, Messages, Removal};
-use super::{Insert, Location, ReadError, Stored, StoredRef};
+use super::{Insert, KeyId, Location, ReadError, Stored, StoredRef};
 use crate::files::Files;
+use crate::format::Row;
 use crate::segment::Section;
 
 /// Counted per message beyond its key, headers and payload.
@@ -34,20 +35,60 @@ pub struct FileBodies {
 }
 
 /// What of this store is in one segment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SegmentUse {
     live: u64,
+    /// Messages in it, dead or alive.
+    rows: u64,
+    first: u64,
+    last: u64,
     /// Messages removed singly; those removed from the front are known by the first sequence.
     dead: Vec<u64>,
 }
 
-/// A message to copy out of the journal.
+impl SegmentUse {
+    fn new(first: u64) -> Self {
+        Self {
+            live: 0,
+            rows: 0,
+            first,
+            last: first,
+            dead: Vec::new(),
+        }
+    }
+
+    /// Whether copying what is alive would free more than it costs.
+    fn is_sparse(&self) -> bool {
+        self.live > 0 && self.live * 2 < self.rows
+    }
+}
+
+/// A message to copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CopyItem {
     pub(crate) seq: u64,
     pub(crate) timestamp: i64,
     pub(crate) location: Location,
     pub(crate) size: u32,
+}
+
+/// What a segment holds of this store, as read back.
+#[derive(Debug)]
+pub(crate) struct LoadedSegment<'a> {
+    pub(crate) number: u32,
+    pub(crate) section: Section,
+    /// Dead sequences, ascending.
+    pub(crate) dead: &'a [u64],
+}
+
+impl LoadedSegment<'_> {
+    fn first(&self) -> u64 {
+        self.section.rows.first().map_or(0, |row| row.seq)
+    }
+
+    fn last(&self) -> u64 {
+        self.section.rows.last().map_or(0, |row| row.seq)
+    }
 }
 
 /// Where a copy pass put a group's messages.
@@ -129,6 +170,37 @@ impl FileMessages {
         (items, self.index.state().last_seq)
     }
 
+    /// The live messages of segments that are mostly dead, up to about `most` bytes.
+    pub(crate) fn sparse(&self, most: u64) -> Vec<CopyItem> {
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        for (number, holder) in self
+            .bodies
+            .segments
+            .iter()
+            .filter(|(_, holder)| holder.is_sparse())
+        {
+            if bytes >= most {
+                break;
+            }
+            let entries = self.index.entries_from(holder.first);
+            for (seq, entry) in entries.take_while(|(seq, _)| *seq <= holder.last) {
+                let location = unpack(entry.place);
+                if matches!(location, Location::Segment { file, .. } if file == *number) {
+                    bytes += u64::from(entry.size);
+                    let (timestamp, size) = (entry.timestamp, entry.size);
+                    items.push(CopyItem {
+                        seq,
+                        timestamp,
+                        location,
+                        size,
+                    });
+                }
+            }
+        }
+        items
+    }
+
     /// Whether a live message lies in a journal file up to `through`.
     pub(crate) fn needs_journal(&self, through: u32) -> bool {
         let first = self
@@ -143,13 +215,27 @@ impl FileMessages {
     /// Takes over what a copy pass did.
     pub(crate) fn relocate(&mut self, group: &MovedGroup) {
         let first_seq = self.index.state().first_seq;
+        let segments = &mut self.bodies.segments;
         for &(seq, segment, offset) in &group.moved {
-            let holder = self.bodies.segments.entry(segment).or_default();
-            if let Some(entry) = self.index.entry_mut(seq) {
-                entry.place = pack(Location::Segment {
-                    file: segment,
-                    offset,
-                });
+            let to = pack(Location::Segment {
+                file: segment,
+                offset,
+            });
+            let from = self
+                .index
+                .entry_mut(seq)
+                .map(|entry| std::mem::replace(&mut entry.place, to));
+            if let Some(Location::Segment { file, .. }) = from.map(unpack)
+                && let Some(old) = segments.get_mut(&file)
+            {
+                old.live -= 1;
+            }
+            let holder = segments
+                .entry(segment)
+                .or_insert_with(|| SegmentUse::new(seq));
+            holder.rows += 1;
+            holder.last = seq;
+            if from.is_some() {
                 holder.live += 1;
             } else if seq > first_seq {
                 holder.dead.push(seq);
@@ -201,49 +287,82 @@ impl FileMessages {
         self.bodies.segments.values().any(|holder| holder.live == 0)
     }
 
-    /// Takes in the live messages of one segment; segments come in ascending order of sequence.
-    pub(crate) fn load_segment(
+    /// Takes in the live messages of all segments.
+    pub(crate) fn load_segments(
         &mut self,
-        number: u32,
-        section: &Section,
         state: &MessagesState,
-        dead: &[u64],
+        mut parts: Vec<LoadedSegment<'_>>,
     ) {
-        let mut ids = vec![None; section.keys.len()];
-        let mut live = 0;
-        for row in &section.rows {
-            if row.seq < state.first_seq || dead.binary_search(&row.seq).is_ok() {
-                continue;
-            }
-            let Some(key) = section.keys.get(row.key as usize) else {
-                continue;
-            };
-            if self.index.check_next(row.seq).is_err() {
-                continue;
-            }
-            let place = pack(Location::Segment {
-                file: number,
-                offset: row.offset,
-            });
-            let known = &mut ids[row.key as usize];
-            let meta = match *known {
-                Some(id) => self
-                    .index
-                    .insert_known(row.seq, row.timestamp, id, row.size, place),
-                None => self
-                    .index
-                    .insert(row.seq, row.timestamp, key, row.size, place),
-            };
-            *known = Some(meta.key);
-            live += 1;
+        parts.retain(|part| !part.section.rows.is_empty());
+        parts.sort_by_key(|part| part.first());
+        for part in &parts {
+            let mut holder = SegmentUse::new(part.first());
+            holder.last = part.last();
+            holder.rows = part.section.rows.len() as u64;
+            holder.dead = part.dead.to_vec();
+            self.bodies.segments.insert(part.number, holder);
         }
-        self.bodies.segments.insert(
-            number,
-            SegmentUse {
-                live,
-                dead: dead.to_vec(),
-            },
-        );
+        let apart = parts
+            .windows(2)
+            .all(|pair| pair[0].last() < pair[1].first());
+        let mut ids: Vec<Vec<Option<KeyId>>> = parts
+            .iter()
+            .map(|part| vec![None; part.section.keys.len()])
+            .collect();
+        if apart {
+            for (part, ids) in parts.iter().zip(&mut ids) {
+                for row in &part.section.rows {
+                    self.load_row(state, part, row, ids);
+                }
+            }
+            return;
+        }
+        // Rewritten segments may lie across others.
+        let rows = parts.iter().enumerate();
+        let mut rows: Vec<(usize, &Row)> = rows
+            .flat_map(|(at, part)| part.section.rows.iter().map(move |row| (at, row)))
+            .collect();
+        rows.sort_by_key(|(_, row)| row.seq);
+        for (at, row) in rows {
+            self.load_row(state, &parts[at], row, &mut ids[at]);
+        }
+    }
+
+    fn load_row(
+        &mut self,
+        state: &MessagesState,
+        part: &LoadedSegment<'_>,
+        row: &Row,
+        ids: &mut [Option<KeyId>],
+    ) {
+        if row.seq < state.first_seq || part.dead.binary_search(&row.seq).is_ok() {
+            return;
+        }
+        let (Some(key), Some(known)) = (
+            part.section.keys.get(row.key as usize),
+            ids.get_mut(row.key as usize),
+        ) else {
+            return;
+        };
+        if self.index.check_next(row.seq).is_err() {
+            return;
+        }
+        let place = pack(Location::Segment {
+            file: part.number,
+            offset: row.offset,
+        });
+        let meta = match *known {
+            Some(id) => self
+                .index
+                .insert_known(row.seq, row.timestamp, id, row.size, place),
+            None => self
+                .index
+                .insert(row.seq, row.timestamp, key, row.size, place),
+        };
+        *known = Some(meta.key);
+        if let Some(holder) = self.bodies.segments.get_mut(&part.number) {
+            holder.live += 1;
+        }
     }
 
     /// Sets the ends as a checkpoint has them, after its messages were taken in.

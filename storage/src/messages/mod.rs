@@ -18,7 +18,7 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 
-pub(crate) use file::{CopyItem, MessagesState, MovedGroup, file_size};
+pub(crate) use file::{CopyItem, LoadedSegment, MessagesState, MovedGroup, file_size};
 pub use file::{FileBodies, FileMessages};
 pub use memory::{Heap, MemoryMessages};
 pub use store::{Bodies, Messages, Removal};

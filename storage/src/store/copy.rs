@@ -17,6 +17,8 @@ use crate::segment::SegmentBuilder;
 const OWN_SEGMENT: u64 = 256 << 10;
 /// A segment is closed at this length.
 const SEGMENT_MAX: u64 = 64 << 20;
+/// Rewriting stops at about this much per group and pass.
+const REWRITE_MAX: u64 = 16 << 20;
 /// Distinguishes the generations of segments from those of other files.
 const SEGMENT_FILES: u64 = 2;
 
@@ -82,9 +84,13 @@ impl Store {
 }
 
 impl CopyJob {
-    /// Adds what a group has in the journal files concerned.
+    /// Adds what a group has in the journal files concerned, and in segments that are mostly dead.
     pub fn add(&mut self, group: u64, messages: &FileMessages) {
-        let (items, through) = messages.uncopied(self.through);
+        let (tail, through) = messages.uncopied(self.through);
+        let mut items = messages.sparse(REWRITE_MAX);
+        // Segments that lie across each other come one after the other.
+        items.sort_unstable_by_key(|item| item.seq);
+        items.extend(tail);
         let bytes = items.iter().map(|item| u64::from(item.size)).sum();
         self.groups.push(GroupItems {
             group,

@@ -10,7 +10,7 @@ use super::state;
 use crate::error::StoreError;
 use crate::files::{CHECKPOINT, Files, RecordFile, SEGMENT, file_name, file_number};
 use crate::format::{CHECKPOINT_HEADER, CheckpointHeader, HeadError, SectionHeader, padded};
-use crate::messages::{FileMessages, MessagesState};
+use crate::messages::{FileMessages, LoadedSegment, MessagesState};
 use crate::position::Lsn;
 use crate::segment::{SegmentError, SegmentReader};
 
@@ -209,14 +209,14 @@ impl Segments {
         for (number, dead) in &state.segments {
             if let Some(reader) = self.get(files, *number)? {
                 let section = reader.section(group);
-                let base = section.rows.first().map_or(u64::MAX, |row| row.seq);
-                parts.push((base, *number, section, dead));
+                parts.push(LoadedSegment {
+                    number: *number,
+                    section,
+                    dead,
+                });
             }
         }
-        parts.sort_by_key(|(base, ..)| *base);
-        for (_, number, section, dead) in parts {
-            messages.load_segment(number, &section, state, dead);
-        }
+        messages.load_segments(state, parts);
         Ok(messages)
     }
 

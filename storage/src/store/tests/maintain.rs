@@ -123,6 +123,57 @@ fn segments_without_life_are_removed() {
 }
 
 #[test]
+fn overwritten_keys_do_not_pile_up_in_segments() {
+    let disk = FaultDisk::new();
+    let Opened {
+        mut store,
+        mut writer,
+        ..
+    } = open(&disk, 1).unwrap();
+    let mut messages = store.create_group(GROUP, 0);
+    let mut seq = 0;
+    let mut put =
+        |store: &mut Store, writer: &mut JournalWriter, messages: &mut FileMessages, key: u64| {
+            seq += 1;
+            let mut record = Written::message(8);
+            (record.seq, record.index) = (seq, seq);
+            record.key = format!("key.{key}").into_bytes();
+            let appended = store.append(&record.record());
+            write_and_sync(store, writer);
+            let old = messages.first_of_key(&record.key);
+            insert(messages, &record.record(), appended.location);
+            if let Some(old) = old {
+                messages.remove(old.seq, false);
+            }
+        };
+    for round in 0..40_u64 {
+        // Some keys change every round, some every tenth.
+        for key in 0..60 {
+            if key % 10 == 0 || round % 10 == key % 10 {
+                put(&mut store, &mut writer, &mut messages, key);
+            }
+        }
+        let groups = &mut [(GROUP, Vec::new(), Some(&mut messages))];
+        maintain(&mut store, writer.durable(), true, groups).unwrap();
+    }
+    let live = messages.state().bytes as usize;
+    let names = files(&disk, "segment");
+    let used: usize = names
+        .iter()
+        .map(|name| disk.size(&Path::new(DIR).join(name)))
+        .sum();
+    assert!(
+        used < live * 5,
+        "{used} bytes in {} segments for {live}",
+        names.len()
+    );
+    let state = messages.state();
+    drop((messages, store, writer));
+    let opened = open(&disk.kill(), 2).unwrap();
+    assert_eq!(opened.groups[0].messages.state(), state);
+}
+
+#[test]
 fn a_dropped_group_leaves_nothing() {
     let disk = FaultDisk::new();
     let Opened {
