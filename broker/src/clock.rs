@@ -86,20 +86,19 @@ impl Clock {
         matches!(self.source, Source::Manual(_))
     }
 
-    /// Moves a manual clock forward and wakes whoever waits for a deadline on it. Does nothing to the system clock.
+    /// Moves a manual clock forward and returns when the servers on it have done what is due by then. Does nothing
+    /// to the system clock.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(manual) = &self.source {
             *manual.now.lock() += nanos(by);
-            for wake in manual.moved.lock().iter() {
-                wake();
-            }
+            manual.moved.lock().iter().for_each(|moved| moved());
         }
     }
 
-    /// Calls `wake` after each move of a manual clock.
-    pub(crate) fn on_move(&self, wake: impl Fn() + Send + Sync + 'static) {
+    /// Calls `moved` after each move of a manual clock.
+    pub(crate) fn on_move(&self, moved: impl Fn() + Send + Sync + 'static) {
         if let Source::Manual(manual) = &self.source {
-            manual.moved.lock().push(Box::new(wake));
+            manual.moved.lock().push(Box::new(moved));
         }
     }
 

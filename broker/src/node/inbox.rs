@@ -8,6 +8,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -40,6 +41,8 @@ pub(super) enum Mail {
     StoreFailed(String),
     /// Somebody wants to look at the core from outside (monitoring).
     Look(Box<Look>),
+    /// Somebody waits until nothing is due and nothing waits for the disk.
+    Settle(mpsc::Sender<()>),
     /// The end.
     Stop,
 }
@@ -53,6 +56,7 @@ impl fmt::Debug for Mail {
             Self::Job(_) => "Job",
             Self::StoreFailed(_) => "StoreFailed",
             Self::Look(_) => "Look",
+            Self::Settle(_) => "Settle",
             Self::Stop => "Stop",
         })
     }
@@ -70,7 +74,6 @@ pub(super) struct Inbox {
 struct Queue {
     mail: Vec<Mail>,
     bytes: usize,
-    woken: bool,
     sleeping: bool,
     closed: bool,
 }
@@ -93,10 +96,12 @@ impl Inbox {
         }
     }
 
-    /// Wakes the thread without mail: its clock was moved.
-    pub(super) fn wake(&self) {
-        self.queue.lock().woken = true;
-        self.arrived.notify_one();
+    /// Blocks until the thread has done everything that is due and all of it is stored: its clock was moved.
+    pub(super) fn settle(&self) {
+        let (settled, wait) = mpsc::channel();
+        self.post(Mail::Settle(settled));
+        // An error is a mailbox that was closed: nothing is due there any more.
+        let _ = wait.recv();
     }
 
     /// Nobody takes mail any more.
@@ -113,7 +118,7 @@ impl Inbox {
     /// Waits for mail, at most for `timeout`, and moves all of it into `into`, which must be empty.
     pub(super) fn take(&self, into: &mut Vec<Mail>, timeout: Option<Duration>) {
         let mut queue = self.queue.lock();
-        if queue.mail.is_empty() && !queue.woken && timeout != Some(Duration::ZERO) {
+        if queue.mail.is_empty() && timeout != Some(Duration::ZERO) {
             queue.sleeping = true;
             match timeout {
                 Some(timeout) => {
@@ -123,7 +128,6 @@ impl Inbox {
             }
             queue.sleeping = false;
         }
-        queue.woken = false;
         std::mem::swap(&mut queue.mail, into);
         let was_full = std::mem::take(&mut queue.bytes) > HIGH_WATER;
         drop(queue);

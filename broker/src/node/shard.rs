@@ -13,7 +13,7 @@ use super::inbox::{Inbox, Mail};
 use super::outbox::ShardOutbox;
 use super::{StartError, disk};
 use crate::clock::Clock;
-use crate::jetstream::io::Event;
+use crate::jetstream::io::{Event, Timestamp};
 use crate::jetstream::{JetStream, JetStreamStore, Settings};
 use crate::options::JetStreamOptions;
 use crate::server::RouterHandle;
@@ -110,8 +110,8 @@ fn run(
     let mut out = ShardOutbox::new(router, Arc::clone(&inbox), runtime);
     let jetstream = JetStream::new(settings, opened, clock.now(), &mut out);
     out.flush();
-    let wake = Arc::clone(&inbox);
-    clock.on_move(move || wake.wake());
+    let moved = Arc::clone(&inbox);
+    clock.on_move(move || moved.settle());
     // If nobody waits for the start any more, the mailbox holds a stop already.
     let _ = ready.send(Ok(()));
     serve(jetstream, &mut out, &inbox, &clock);
@@ -123,26 +123,41 @@ fn run(
 /// Passes over the mailbox until the end.
 fn serve(mut jetstream: JetStream, out: &mut ShardOutbox, inbox: &Inbox, clock: &Clock) {
     let mut mail = Vec::new();
+    let mut waiting = Vec::new();
     let mut stopping = false;
     while !(stopping && jetstream.is_settled()) {
         let timeout = jetstream.deadline().map(|deadline| clock.until(deadline));
         inbox.take(&mut mail, timeout.flatten());
         let now = clock.now();
         for letter in mail.drain(..) {
-            stopping |= matches!(letter, Mail::Stop);
-            read(letter, now, &mut jetstream, out);
+            match letter {
+                Mail::Settle(sender) => waiting.push(sender),
+                Mail::Stop => {
+                    stopping = true;
+                    jetstream.handle(now, Event::Shutdown, out);
+                }
+                other => read(other, now, &mut jetstream, out),
+            }
         }
-        if jetstream.deadline().is_some_and(|deadline| deadline <= now) {
+        if is_due(&jetstream, now) {
             jetstream.handle(now, Event::Tick, out);
         }
         jetstream.handle(now, Event::BatchEnd, out);
         out.flush();
+        if !waiting.is_empty() && jetstream.is_settled() && !is_due(&jetstream, clock.now()) {
+            // A sender whose receiver is gone does not wait any more.
+            waiting.drain(..).for_each(|sender| sender.send(()).unwrap_or_default());
+        }
     }
     jetstream.stop();
 }
 
+fn is_due(jetstream: &JetStream, now: Timestamp) -> bool {
+    jetstream.deadline().is_some_and(|deadline| deadline <= now)
+}
+
 /// One letter to the core.
-fn read(letter: Mail, now: i64, jetstream: &mut JetStream, out: &mut ShardOutbox) {
+fn read(letter: Mail, now: Timestamp, jetstream: &mut JetStream, out: &mut ShardOutbox) {
     match letter {
         Mail::Batch(batch) => {
             for message in batch.iter() {
@@ -158,6 +173,6 @@ fn read(letter: Mail, now: i64, jetstream: &mut JetStream, out: &mut ShardOutbox
         Mail::Job(done) => jetstream.handle(now, Event::Job(done), out),
         Mail::StoreFailed(reason) => jetstream.handle(now, Event::StoreFailed(&reason), out),
         Mail::Look(look) => look(jetstream, now, out),
-        Mail::Stop => jetstream.handle(now, Event::Shutdown, out),
+        Mail::Settle(_) | Mail::Stop => {}
     }
 }
