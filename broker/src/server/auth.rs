@@ -65,8 +65,21 @@ impl Authenticator for SingleUser {
     }
 }
 
+/// Compares with a password or with its bcrypt hash, which is slow on purpose: a thread is busy with
+/// it for as long as the hash's cost says.
 fn is_password(expected: &str, given: &str) -> bool {
+    if is_bcrypt(expected) {
+        return bcrypt::verify(given, expected).unwrap_or(false);
+    }
     same(expected.as_bytes(), given.as_bytes())
+}
+
+/// `$2a$`, `$2b$`, `$2x$` or `$2y$` and what follows.
+fn is_bcrypt(password: &str) -> bool {
+    matches!(
+        password.as_bytes(),
+        [b'$', b'2', b'a' | b'b' | b'x' | b'y', b'$', ..]
+    )
 }
 
 /// Compares in a time that does not tell where the difference is.
@@ -112,6 +125,13 @@ mod tests {
         };
         assert!(token.login(&connect("", "", "t")).is_some());
         assert!(token.login(&connect("t", "t", "")).is_none());
+        let hash = bcrypt::hash("t", 4).unwrap();
+        let hashed = SingleUser {
+            auth: Some(Auth::Token(hash.clone())),
+        };
+        assert!(hashed.login(&connect("", "", "t")).is_some());
+        assert!(hashed.login(&connect("", "", "u")).is_none());
+        assert!(hashed.login(&connect("", "", &hash)).is_none());
         assert!(
             SingleUser { auth: None }
                 .login(&connect("", "", ""))

@@ -60,6 +60,7 @@ impl Session {
             return Err(self.refuse());
         }
         if !(0..=1).contains(&self.options.protocol) {
+            self.log_error(format_args!("invalid client protocol"));
             return Err(End::with_line(
                 CloseReason::BadClientProtocolVersion,
                 WireError::InvalidClientProtocol,
@@ -67,6 +68,7 @@ impl Session {
         }
         let headers = self.options.headers && !self.shared.options.no_header_support;
         if self.options.no_responders && !headers {
+            self.log_error(format_args!("no responders requires headers support"));
             return Err(End::with_line(
                 CloseReason::NoRespondersRequiresHeaders,
                 WireError::NoRespondersRequiresHeaders,
@@ -95,13 +97,16 @@ impl Session {
 
     /// The end of a connection that failed to say who it is.
     pub(super) fn refuse(&self) -> End {
-        let label = self.connection.label();
-        let logger = &self.shared.logger;
-        match self.options.user.as_str() {
-            "" => logger.error(format_args!("{label} - authentication error")),
-            user => logger.error(format_args!(
-                "{label} - authentication error - User {user:?}"
-            )),
+        let options = &self.options;
+        if !options.user.is_empty() {
+            self.log_error(format_args!(
+                "authentication error - User {:?}",
+                options.user
+            ));
+        } else if !options.auth_token.is_empty() {
+            self.log_error(format_args!("authentication error - Token \"[REDACTED]\""));
+        } else {
+            self.log_error(format_args!("authentication error"));
         }
         End::with_line(
             CloseReason::AuthenticationViolation,

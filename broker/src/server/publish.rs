@@ -16,11 +16,15 @@ impl Session {
         }
         let reply = publish.reply.unwrap_or_default();
         if !self.may_publish(publish.subject) {
+            let shown = publish.subject.escape_ascii();
+            self.log_error(format_args!("Publish Violation - Subject \"{shown}\""));
             return self.send_err(WireError::PublishDenied {
                 subject: publish.subject,
             });
         }
         if is_reserved_reply(reply) {
+            let shown = reply.escape_ascii();
+            self.log_error(format_args!("Publish Violation - Reply \"{shown}\""));
             return self.send_err(WireError::ReplyDenied { reply });
         }
         self.send_ok();

@@ -20,7 +20,6 @@ pub enum CloseReason {
     MaxControlLineExceeded,
     ServerShutdown,
     MissingAccount,
-    MsgHeaderViolation,
     NoRespondersRequiresHeaders,
 }
 
@@ -44,7 +43,6 @@ impl CloseReason {
             Self::MaxControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
             Self::MissingAccount => "Missing Account",
-            Self::MsgHeaderViolation => "Message Header Violation",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
         }
     }

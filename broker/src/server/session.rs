@@ -24,6 +24,8 @@ use super::reason::CloseReason;
 use super::shared::Shared;
 use super::{Account, trace};
 
+/// Bytes of input that a log line about a protocol error shows.
+const SHOWN: usize = 32;
 /// How long one read buffer may hold its producer back for consumers that are nearly full.
 const STALL_STEP: Duration = Duration::from_millis(5);
 const STALL_MAX: Duration = Duration::from_millis(10);
@@ -74,10 +76,9 @@ impl End {
 impl From<ParseError> for End {
     fn from(error: ParseError) -> Self {
         let reason = match error {
-            ParseError::UnknownOperation | ParseError::ProtocolViolation => {
-                CloseReason::ProtocolViolation
-            }
-            ParseError::HeadersNotSupported => CloseReason::MsgHeaderViolation,
+            ParseError::UnknownOperation
+            | ParseError::ProtocolViolation
+            | ParseError::HeadersNotSupported => CloseReason::ProtocolViolation,
             ParseError::MaxControlLine => CloseReason::MaxControlLineExceeded,
             ParseError::MaxPayload => CloseReason::MaxPayloadExceeded,
         };
@@ -164,8 +165,13 @@ impl Session {
         {
             return Err(self.refuse());
         }
-        let Some(parsed) = self.parser.next(input)? else {
-            return Ok(0);
+        let parsed = match self.parser.next(input) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return Ok(0),
+            Err(error) => {
+                self.log_parse_error(error, input);
+                return Err(error.into());
+            }
         };
         if self.traces {
             trace::received(&self.shared, &self.connection, &parsed.op);
@@ -197,6 +203,27 @@ impl Session {
             }
         }
         Ok(parsed.consumed)
+    }
+
+    fn log_parse_error(&self, error: ParseError, input: &[u8]) {
+        let start = &input[..input.len().min(SHOWN)];
+        match error {
+            ParseError::UnknownOperation => self.log_error(format_args!(
+                "Client parser ERROR: proto='\"{}\"...'",
+                start.escape_ascii()
+            )),
+            ParseError::ProtocolViolation => {
+                self.log_error(format_args!("{error}: \"{}\"", start.escape_ascii()));
+            }
+            _ => self.log_error(format_args!("{error}")),
+        }
+    }
+
+    /// An `[ERR]` line about this connection.
+    pub(super) fn log_error(&self, text: std::fmt::Arguments<'_>) {
+        self.shared
+            .logger
+            .error(format_args!("{} - {text}", self.connection.label()));
     }
 
     fn ping(&mut self) {

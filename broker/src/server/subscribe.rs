@@ -15,6 +15,7 @@ impl Session {
     pub(super) fn subscribe(&mut self, filter: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
         self.active = true;
         if let Some(error) = self.refuses(filter, queue) {
+            self.log_refusal(error, sid);
             return self.send_err(error);
         }
         if self.is_live(sid) {
@@ -38,6 +39,26 @@ impl Session {
         let changes = self.account.subscribe(filter, queue, id, sub);
         self.shared.report(&self.account, &changes);
         self.send_ok();
+    }
+
+    fn log_refusal(&self, error: WireError<'_>, sid: &[u8]) {
+        let sid = sid.escape_ascii();
+        match error {
+            WireError::SubscribeDenied { subject } => self.log_error(format_args!(
+                "Subscription Violation - Subject \"{}\", SID {sid}",
+                subject.escape_ascii()
+            )),
+            WireError::QueueSubscribeDenied { subject, queue } => self.log_error(format_args!(
+                "Subscription Violation - Subject \"{}\", Queue: \"{}\", SID {sid}",
+                subject.escape_ascii(),
+                queue.escape_ascii()
+            )),
+            _ => {
+                let mut text = Vec::new();
+                error.write_text(&mut text);
+                self.log_error(format_args!("{}", text.escape_ascii()));
+            }
+        }
     }
 
     fn refuses<'a>(&self, filter: &'a [u8], queue: Option<&'a [u8]>) -> Option<WireError<'a>> {

@@ -95,7 +95,7 @@ impl Writer {
             let label = self.connection.label();
             self.shared
                 .logger
-                .error(format_args!("{label} - authentication timeout"));
+                .debug(format_args!("{label} - Authentication Timeout"));
             self.end(
                 CloseReason::AuthenticationTimeout,
                 WireError::AuthenticationTimeout,
