@@ -9,7 +9,7 @@ use jetwake_storage::{KeyFilter, StoredRef};
 use crate::jetstream::api::level_too_high;
 use crate::jetstream::env::Env;
 use crate::jetstream::filter::{AnyOf, SubjectFilter};
-use crate::jetstream::io::{Inbound, Outgoing};
+use crate::jetstream::io::{Inbound, Level, Outgoing};
 use crate::jetstream::stream::Stream;
 
 /// Most subjects of one `multi_last` request.
@@ -91,7 +91,10 @@ impl Stream {
 
     fn single(&self, request: &MsgGetRequest, reply: &[u8], env: &mut Env<'_>) {
         match self.find(request) {
-            Some(seq) if self.send_stored(seq, request.no_headers, None, reply, env) => {}
+            Some(seq)
+                if self
+                    .send_stored(seq, request.no_headers, None, reply, env)
+                    .is_some() => {}
             _ => self.status(NOT_FOUND, reply, env),
         }
     }
@@ -138,10 +141,11 @@ impl Stream {
                 break;
             };
             progress.pending = progress.pending.saturating_sub(1);
-            if !self.send_stored(meta.seq, request.no_headers, Some(progress), reply, env) {
+            let bare = request.no_headers;
+            let Some(size) = self.send_stored(meta.seq, bare, Some(progress), reply, env) else {
                 return self.status("500 message cannot be read", reply, env);
-            }
-            room = room.saturating_sub(u64::from(meta.size));
+            };
+            room = room.saturating_sub(size);
             progress.last = meta.seq;
             from = meta.seq + 1;
             sent += 1;
@@ -184,16 +188,17 @@ impl Stream {
                 break;
             }
             progress.pending -= 1;
-            if !self.send_stored(meta.seq, false, Some(progress), reply, env) {
+            let Some(size) = self.send_stored(meta.seq, false, Some(progress), reply, env) else {
                 return self.status("500 message cannot be read", reply, env);
-            }
-            room = room.saturating_sub(u64::from(meta.size));
+            };
+            room = room.saturating_sub(size);
             progress.last = meta.seq;
         }
         self.end_of_batch(progress, Some(upto), reply, env);
     }
 
-    /// Sends a stored message with the headers that tell where it comes from.
+    /// Sends a stored message with the headers that tell where it comes from. Returns the bytes that count for
+    /// `max_bytes`.
     fn send_stored(
         &self,
         seq: u64,
@@ -201,10 +206,12 @@ impl Stream {
         progress: Option<Progress>,
         reply: &[u8],
         env: &mut Env<'_>,
-    ) -> bool {
+    ) -> Option<u64> {
+        let mut size = 0;
         let mut block = std::mem::take(&mut env.agenda.buffer);
         let (account, name, out) = (self.account, &self.config.name, &mut *env.out);
         let read = self.messages.read(seq, &mut |stored| {
+            size = (stored.key.len() + stored.headers.len() + stored.payload.len()) as u64;
             block.clear();
             if !bare {
                 origin_headers(&mut block, name, &stored, progress);
@@ -220,11 +227,10 @@ impl Stream {
         });
         env.agenda.buffer = block;
         match read {
-            Ok(found) => found,
+            Ok(found) => found.then_some(size),
             Err(error) => {
-                env.out
-                    .log(crate::jetstream::io::Level::Error, &error.to_string());
-                false
+                env.out.log(Level::Error, &error.to_string());
+                None
             }
         }
     }
