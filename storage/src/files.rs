@@ -83,13 +83,21 @@ impl RecordFile {
         }
     }
 
-    fn file(&self, files: &Files) -> Result<&Arc<dyn DiskFile>, ReadError> {
+    pub(crate) fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// The open file.
+    pub(crate) fn open(&self, files: &Files) -> io::Result<&Arc<dyn DiskFile>> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        let opened = files.disk.open(&files.path(&self.name));
-        let opened = opened.map_err(|error| self.io_error(&error))?;
+        let opened = files.disk.open(&files.path(&self.name))?;
         Ok(self.file.get_or_init(|| opened))
+    }
+
+    fn file(&self, files: &Files) -> Result<&Arc<dyn DiskFile>, ReadError> {
+        self.open(files).map_err(|error| self.io_error(&error))
     }
 
     fn map(&self, files: &Files) -> Result<&Option<Bytes>, ReadError> {
@@ -302,13 +310,15 @@ impl Files {
         Ok(use_it(record, key))
     }
 
-    fn file_of(&self, seq: u64, location: Location) -> Result<(Arc<RecordFile>, u32), ReadError> {
+    /// The file of a location, and the offset.
+    pub(crate) fn find(&self, location: Location) -> Option<(Arc<RecordFile>, u32)> {
         let table = self.table.read();
         let (file, offset) = table.get(location);
-        Ok((
-            Arc::clone(file.ok_or_else(|| missing(seq, location))?),
-            offset,
-        ))
+        Some((Arc::clone(file?), offset))
+    }
+
+    fn file_of(&self, seq: u64, location: Location) -> Result<(Arc<RecordFile>, u32), ReadError> {
+        self.find(location).ok_or_else(|| missing(seq, location))
     }
 }
 

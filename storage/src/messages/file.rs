@@ -32,6 +32,8 @@ pub struct FileBodies {
     /// Highest sequence that a copy pass has dealt with.
     copied_through: u64,
     segments: BTreeMap<u32, SegmentUse>,
+    /// Messages whose bytes are to be overwritten once a checkpoint says that they are gone.
+    erasures: Vec<(u64, Location)>,
 }
 
 /// What of this store is in one segment.
@@ -147,6 +149,7 @@ impl FileMessages {
             files,
             copied_through: 0,
             segments: BTreeMap::new(),
+            erasures: Vec::new(),
         })
     }
 
@@ -240,6 +243,20 @@ impl FileMessages {
             } else if seq > first_seq {
                 holder.dead.push(seq);
             }
+            // Erased while it was being copied: the copy goes the same way.
+            if from.is_none()
+                && self
+                    .bodies
+                    .erasures
+                    .iter()
+                    .any(|(erased, _)| *erased == seq)
+            {
+                let location = Location::Segment {
+                    file: segment,
+                    offset,
+                };
+                self.bodies.erasures.push((seq, location));
+            }
         }
         self.bodies.copied_through = self.bodies.copied_through.max(group.through);
     }
@@ -279,6 +296,17 @@ impl FileMessages {
     /// Forgets segments in which nothing is alive; checkpoints name them no more.
     pub(crate) fn forget_dead_segments(&mut self) {
         self.bodies.segments.retain(|_, holder| holder.live > 0);
+    }
+
+    /// Hands over what is to be overwritten.
+    pub(crate) fn take_erasures(&mut self) -> Vec<(u64, Location)> {
+        std::mem::take(&mut self.bodies.erasures)
+    }
+
+    /// Whether messages wait for a checkpoint to be overwritten.
+    #[must_use]
+    pub fn has_erasures(&self) -> bool {
+        !self.bodies.erasures.is_empty()
     }
 
     /// Whether a segment holds only dead messages of this store, so that a checkpoint would free space.
@@ -383,6 +411,9 @@ impl Bodies for FileBodies {
     }
 
     fn drop_place(&mut self, seq: u64, place: u64, removal: Removal) {
+        if removal == Removal::Erase && place != NOWHERE {
+            self.erasures.push((seq, unpack(place)));
+        }
         if let Location::Segment { file, .. } = unpack(place)
             && let Some(holder) = self.segments.get_mut(&file)
         {

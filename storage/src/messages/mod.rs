@@ -207,7 +207,8 @@ pub trait MessageStore: Send + Debug {
     /// What is known of the message with this sequence.
     fn meta(&self, seq: u64) -> Option<Meta>;
 
-    /// Removes a message. With `erase` its bytes are also overwritten where they lie.
+    /// Removes a message. With `erase` its bytes are also overwritten: in memory by being freed, in a file
+    /// after the next checkpoint of the group.
     fn remove(&mut self, seq: u64, erase: bool) -> Option<Meta>;
 
     /// Removes everything below `first_seq`, which becomes the first sequence; past the end, the last

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
+use super::erase::{self, Erasure};
 use super::{FileUse, Store, state};
 use crate::error::StoreError;
 use crate::files::{CHECKPOINT, Files, JOURNAL, RecordFile, SEGMENT, SPARE, file_name};
 use crate::format::{CheckpointHeader, SectionHeader, padded};
 use crate::journal::{Spare, generation};
-use crate::messages::{FileMessages, MessagesState};
+use crate::messages::{FileMessages, Location, MessagesState};
 use crate::position::Lsn;
 
 /// More checkpoint files than this, and the oldest one's sections are carried over into the next.
@@ -47,9 +48,11 @@ pub struct Checkpoint {
     sections: Vec<Section>,
     /// By group: the segments it still needs.
     segments: HashMap<u64, Vec<u32>, FixedState>,
-    /// Groups with messages in journal files that were to be retired.
+    /// Newest journal file that is to be retired.
     retires: u32,
+    /// A message still lies in one of them.
     pins_journal: bool,
+    erasures: Vec<Location>,
 }
 
 /// A checkpoint to be written; `run` it where blocking is allowed.
@@ -80,6 +83,7 @@ pub struct Cleanup {
     files: Arc<Files>,
     journal: Vec<(u32, Arc<RecordFile>)>,
     remove: Vec<String>,
+    erasures: Vec<Erasure>,
     /// A spare file that is wanted: number and least size.
     spare: Option<(u32, u32)>,
 }
@@ -88,6 +92,8 @@ pub struct Cleanup {
 #[derive(Debug)]
 pub struct Cleaned {
     spares: Vec<Spare>,
+    /// Erasures that have to wait.
+    erasures: Vec<Erasure>,
 }
 
 /// Journal files that could go, and the groups that must be copied and checkpointed for that.
@@ -139,13 +145,15 @@ impl Store {
             segments: HashMap::default(),
             retires: retire.map_or(0, |retire| retire.through),
             pins_journal: false,
+            erasures: Vec::new(),
         }
     }
 
     /// Completes the plan of a checkpoint.
     #[must_use]
     pub fn seal_checkpoint(&mut self, mut checkpoint: Checkpoint) -> CheckpointJob {
-        for group in self.dropped.drain(..) {
+        self.find_erasures(std::mem::take(&mut checkpoint.erasures));
+        for &group in &self.dropped {
             let (covered, body) = (Lsn(u64::MAX), Vec::new());
             checkpoint.sections.push(Section {
                 group,
@@ -208,6 +216,15 @@ impl Store {
         }
     }
 
+    /// Remembers what is to be erased; only what is still in a file in use needs it.
+    fn find_erasures(&mut self, locations: Vec<Location>) {
+        for location in locations {
+            let found = self.files.find(location);
+            self.erasures
+                .extend(found.map(|(file, offset)| Erasure { file, offset }));
+        }
+    }
+
     /// Covered positions were applied, and only durable records are applied.
     fn durable_at_least(&self, checkpoint: &Checkpoint) -> Lsn {
         let live = checkpoint
@@ -240,6 +257,12 @@ impl Store {
         }
         let numbers = done.groups.iter().map(|(group, ..)| *group).collect();
         self.checkpoints.insert(done.number, numbers);
+        let noted = |group: &u64| {
+            done.groups
+                .iter()
+                .any(|(added, _, dropped)| *dropped && added == group)
+        };
+        self.dropped.retain(|group| !noted(group));
         for (number, groups) in &mut self.segments {
             let names = |group: &u64| match done.segments.get(group) {
                 Some(segments) => segments.contains(number),
@@ -265,6 +288,7 @@ impl Store {
             journal.extend(self.files.take_journal(number).map(|file| (number, file)));
         }
         let files = Arc::clone(&self.files);
+        let erasures = std::mem::take(&mut self.erasures);
         let spare = self.journal.wants_spare().map(|size| {
             self.last_spare += 1;
             (self.last_spare, size)
@@ -273,6 +297,7 @@ impl Store {
             files,
             journal,
             remove,
+            erasures,
             spare,
         }
     }
@@ -282,6 +307,7 @@ impl Store {
         for spare in cleaned.spares {
             self.journal.offer_spare(spare);
         }
+        self.erasures.extend(cleaned.erasures);
     }
 }
 
@@ -297,6 +323,9 @@ impl Checkpoint {
     ) {
         let mut state = MessagesState::default();
         if let Some(messages) = messages {
+            let erasures = messages.take_erasures();
+            self.erasures
+                .extend(erasures.into_iter().map(|(_, location)| location));
             messages.forget_dead_segments();
             state = messages.checkpoint();
             self.pins_journal |= messages.needs_journal(self.retires);
@@ -332,7 +361,12 @@ impl CheckpointJob {
                     });
                 }
             });
-            self.sections.extend(carried.into_values());
+            if carried.len() == groups.len() {
+                self.sections.extend(carried.into_values());
+            } else {
+                // Not all of it can be read: the old file stays.
+                self.frees.checkpoints.retain(|old| old != number);
+            }
         }
         self.write()?;
         let groups = self.sections.iter();
@@ -391,6 +425,7 @@ impl Cleanup {
     #[must_use]
     pub fn run(self) -> Cleaned {
         let disk = &self.files.disk;
+        let erasures = erase::run(&self.files, self.erasures);
         for name in &self.remove {
             let _ = disk.remove(&self.files.path(name));
         }
@@ -416,6 +451,6 @@ impl Cleanup {
                 spares.push(Spare { name, size });
             }
         }
-        Cleaned { spares }
+        Cleaned { spares, erasures }
     }
 }

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod copy;
+mod erase;
 mod load;
 mod open;
 mod spare;
@@ -74,6 +75,8 @@ pub struct Store {
     groups: HashMap<u64, u32, FixedState>,
     /// Groups dropped since the last checkpoint.
     dropped: Vec<u64>,
+    /// Records to overwrite after the next checkpoint.
+    erasures: Vec<erase::Erasure>,
     /// Segments, with the groups that need them.
     segments: HashMap<u32, Vec<u64>, FixedState>,
     /// Checkpoint files, with the groups whose newest section is in each.

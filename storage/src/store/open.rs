@@ -177,7 +177,9 @@ impl Store {
         resume.last_file = resume
             .last_file
             .max(checkpoints.retired)
-            .max(resume.end.file());
+            .max(resume.end.file())
+            // The file may be gone, but its positions are spoken for.
+            .max(checkpoints.durable.file());
         let sizes = Sizes {
             first: options.journal_first,
             max: options.journal_max,
@@ -199,6 +201,7 @@ impl Store {
             uses: VecDeque::new(),
             groups: groups.map(|(group, _)| (*group, 0)).collect(),
             dropped: Vec::new(),
+            erasures: Vec::new(),
             segments: checkpoints.segments(),
             checkpoints: checkpoints.files.clone(),
             retired: checkpoints.retired,

@@ -212,6 +212,81 @@ fn a_dropped_group_leaves_nothing() {
     assert_eq!(left, 0, "records of dropped groups do not come back");
 }
 
+/// Whether these bytes are in a file that means something.
+fn is_on_disk(disk: &FaultDisk, bytes: &[u8]) -> bool {
+    let mut names = files(disk, "journal");
+    names.extend(files(disk, "segment"));
+    names.iter().any(|name| {
+        let file = disk.open(&Path::new(DIR).join(name)).unwrap();
+        let mut content = vec![0; file.size().unwrap() as usize];
+        file.read_at(0, &mut content).unwrap();
+        content.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+#[test]
+fn erased_messages_are_overwritten_in_journal_and_segment() {
+    let disk = FaultDisk::new();
+    let Opened {
+        mut store,
+        mut writer,
+        ..
+    } = open(&disk, 1).unwrap();
+    let mut messages = store.create_group(GROUP, 0);
+    for at in (0..60).step_by(2) {
+        append(&mut store, &mut writer, &mut messages, at);
+    }
+    let groups = &mut [(GROUP, Vec::new(), Some(&mut messages))];
+    maintain(&mut store, writer.durable(), true, groups).unwrap();
+    append(&mut store, &mut writer, &mut messages, 66);
+    for seq in [9, 67] {
+        messages.remove(seq, true).unwrap();
+        assert!(is_on_disk(&disk, &Written::message(seq - 1).payload));
+    }
+    assert!(messages.has_erasures());
+    let groups = &mut [(GROUP, Vec::new(), Some(&mut messages))];
+    maintain(&mut store, writer.durable(), false, groups).unwrap();
+    for seq in [9, 67] {
+        assert!(!is_on_disk(&disk, &Written::message(seq - 1).payload));
+    }
+    let opened = open(&disk.crash(1), 2).unwrap();
+    assert_eq!(opened.report, Report::default());
+    assert_eq!(opened.groups[0].messages.state(), messages.state());
+}
+
+#[test]
+fn a_file_number_that_a_checkpoint_covers_is_not_used_again() {
+    let disk = FaultDisk::new();
+    let Opened {
+        mut store,
+        mut writer,
+        ..
+    } = open(&disk, 1).unwrap();
+    let mut messages = store.create_group(GROUP, 0);
+    append(&mut store, &mut writer, &mut messages, 0);
+    let groups = &mut [(GROUP, Vec::new(), Some(&mut messages))];
+    maintain(&mut store, writer.durable(), false, groups).unwrap();
+    drop((messages, store, writer));
+    let disk = disk.kill();
+    for name in files(&disk, "journal") {
+        disk.remove(&Path::new(DIR).join(name)).unwrap();
+    }
+    let Opened {
+        mut store,
+        mut writer,
+        groups,
+        report,
+        ..
+    } = open(&disk, 2).unwrap();
+    assert_eq!(report.lost, [(GROUP, 1)]);
+    assert_eq!(groups[0].messages.state().last_seq, 1);
+    store.append(&Written::message(2).record());
+    write_and_sync(&mut store, &mut writer);
+    drop((store, writer, groups));
+    let found = replayed(open(&disk.kill(), 3).unwrap().replay);
+    assert_eq!(found.len(), 1, "what came after the loss is replayed");
+}
+
 #[test]
 fn old_checkpoint_files_are_carried_over() {
     let disk = FaultDisk::new();
