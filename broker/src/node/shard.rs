@@ -146,7 +146,9 @@ fn serve(mut jetstream: JetStream, out: &mut ShardOutbox, inbox: &Inbox, clock: 
         out.flush();
         if !waiting.is_empty() && jetstream.is_settled() && !is_due(&jetstream, clock.now()) {
             // A sender whose receiver is gone does not wait any more.
-            waiting.drain(..).for_each(|sender| sender.send(()).unwrap_or_default());
+            waiting
+                .drain(..)
+                .for_each(|sender| sender.send(()).unwrap_or_default());
         }
     }
     jetstream.stop();

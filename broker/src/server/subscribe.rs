@@ -22,7 +22,7 @@ impl Session {
             // The first subscription of a number stays.
             return self.send_ok();
         }
-        if !subject::is_valid(filter) {
+        if !is_filter(filter) {
             return self.send_err(WireError::InvalidSubject);
         }
         let id = self.shared.next_subscription_id();
@@ -130,4 +130,17 @@ impl Session {
             self.shared.end_subscription(sub);
         }
     }
+}
+
+/// What can be subscribed to: no empty token, and `>` only at the end. Any other byte is fine here,
+/// unlike in the names that JetStream checks.
+fn is_filter(filter: &[u8]) -> bool {
+    let mut after_rest = false;
+    for token in subject::tokens(filter) {
+        if token.is_empty() || after_rest {
+            return false;
+        }
+        after_rest = token == b">";
+    }
+    true
 }
