@@ -10,11 +10,10 @@ use std::time::Duration;
 use rig::Options;
 
 #[test]
-#[ignore = "the broker is not complete yet"]
 fn three_kills_under_load_break_no_promise() {
     let options = Options {
         rounds: 3,
-        load: Duration::from_millis(400),
+        load: Duration::from_millis(250),
         seed: 7,
         server_args: Vec::new(),
         directory: None,

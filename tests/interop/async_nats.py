@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-COMMAND = ["cargo", "test", "-p", "jetwake-tests", "--test", "interop_async_nats", "--", "--include-ignored"]
+COMMAND = ["cargo", "test", "-p", "jetwake-tests", "--test", "interop_async_nats"]
 
 done = subprocess.run(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 for name, result in re.findall(r"^test (\S+) \.\.\. (\w+)", done.stdout, re.M):

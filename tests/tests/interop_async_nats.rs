@@ -79,7 +79,6 @@ async fn within<T>(what: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn publish_subscribe_with_headers() {
     let rig = rig().await;
     let mut all = rig.client.subscribe("core.*.x").await.unwrap();
@@ -105,7 +104,6 @@ async fn publish_subscribe_with_headers() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn request_reply_and_no_responders() {
     let rig = rig().await;
     let mut service = rig.client.subscribe("service").await.unwrap();
@@ -132,7 +130,6 @@ async fn request_reply_and_no_responders() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn a_queue_group_delivers_each_message_once() {
     let rig = rig().await;
     let (sender, mut received) = tokio::sync::mpsc::channel(100);
@@ -174,7 +171,6 @@ async fn a_queue_group_delivers_each_message_once() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn stream_create_publish_read_purge_delete() {
     let rig = rig().await;
     let mut stream = rig.stream("S", "s.>").await;
@@ -204,7 +200,6 @@ async fn stream_create_publish_read_purge_delete() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn duplicates_and_expectations() {
     let rig = rig().await;
     rig.stream("D", "d").await;
@@ -237,7 +232,6 @@ async fn duplicates_and_expectations() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn limits_drop_the_oldest() {
     let rig = rig().await;
     let config = stream::Config {
@@ -261,7 +255,6 @@ async fn limits_drop_the_oldest() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn pull_with_explicit_acks() {
     let rig = rig().await;
     let stream = rig.stream("P", "p").await;
@@ -298,7 +291,6 @@ async fn pull_with_explicit_acks() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn negative_acks_and_ack_wait_deliver_again() {
     let rig = rig().await;
     let stream = rig.stream("R", "r").await;
@@ -333,7 +325,6 @@ async fn negative_acks_and_ack_wait_deliver_again() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn push_with_acks() {
     let rig = rig().await;
     let stream = rig.stream("Q", "q").await;
@@ -355,7 +346,6 @@ async fn push_with_acks() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn ordered_consumers_see_everything_in_order() {
     let rig = rig().await;
     let stream = rig.stream("O", "o").await;
@@ -391,7 +381,6 @@ async fn ordered_consumers_see_everything_in_order() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn deliver_policies_choose_the_first_message() {
     let rig = rig().await;
     let stream = rig.stream("F", "f.>").await;
@@ -421,7 +410,6 @@ async fn deliver_policies_choose_the_first_message() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn key_value_operations() {
     let rig = rig().await;
     let config = kv::Config {
@@ -455,7 +443,6 @@ async fn key_value_operations() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn key_value_watch() {
     let rig = rig().await;
     let config = kv::Config {
@@ -480,7 +467,6 @@ async fn key_value_watch() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn object_store_operations() {
     let rig = rig().await;
     let config = object_store::Config {
@@ -514,7 +500,6 @@ async fn object_store_operations() {
 }
 
 #[tokio::test]
-#[ignore = "the broker is not complete yet; tests/interop/run runs it"]
 async fn account_info_counts() {
     let rig = rig().await;
     rig.stream("A", "a").await;
