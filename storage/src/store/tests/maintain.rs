@@ -236,9 +236,9 @@ fn erased_messages_are_overwritten_in_journal_and_segment() {
     }
     let groups = &mut [(GROUP, Vec::new(), Some(&mut messages))];
     maintain(&mut store, writer.durable(), true, groups).unwrap();
-    append(&mut store, &mut writer, &mut messages, 66);
+    append(&mut store, &mut writer, &mut messages, 68);
     // A reused journal file may still hold an old copy of the first behind its end.
-    let places = [(9, "segment"), (67, "journal")];
+    let places = [(9, "segment"), (69, "journal")];
     for (seq, kind) in places {
         messages.remove(seq, true).unwrap();
         assert!(is_in(&disk, kind, &Written::message(seq - 1).payload));
