@@ -81,11 +81,13 @@ pub fn plain_row(
     format!("| {name} | {} | {} | {ratio} |", show(ours), show(theirs))
 }
 
-/// The median of some numbers.
+/// The median of some numbers: of an even count, the middle between the two in the middle.
 #[must_use]
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let upper = values.get(values.len() / 2)?;
+    let lower = values.get((values.len() - 1) / 2)?;
+    Some(f64::midpoint(*lower, *upper))
 }
 
 /// Milliseconds.
@@ -158,6 +160,7 @@ mod tests {
     #[test]
     fn the_median_is_the_one_in_the_middle() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![3.0, 1.0]), Some(2.0));
         assert_eq!(median(vec![]), None);
     }
 }
