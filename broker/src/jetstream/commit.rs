@@ -41,6 +41,13 @@ pub(crate) enum What {
         /// Where the acknowledgement goes.
         reply: Span,
     },
+    /// Send an acknowledgement that is ready.
+    Ack {
+        /// Where it goes.
+        reply: Span,
+        /// The JSON.
+        body: Vec<u8>,
+    },
     /// Apply a control entry, and answer the request that asked for it.
     Control {
         /// The entry's bytes.
@@ -124,6 +131,7 @@ impl What {
             Self::Publish(publish) => Some(publish.reply.end()),
             Self::Skip { reply, .. }
             | Self::Duplicate { reply, .. }
+            | Self::Ack { reply, .. }
             | Self::Empty { reply, .. } => Some(reply.end()),
             Self::Control { entry, .. } => Some(entry.end()),
             Self::Answer { .. } | Self::Drop { .. } => None,

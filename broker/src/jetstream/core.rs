@@ -22,6 +22,7 @@ use crate::jetstream::log::Log;
 use crate::jetstream::maintenance::Maintenance;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::batch::TIMER;
 use crate::jetstream::streams::Streams;
 
 /// Most messages that leave before the inbox is looked at again.
@@ -266,6 +267,12 @@ impl Core {
                     stream.commit_publish(&item, env)
                 });
             }
+            What::Ack { reply, body } => {
+                self.with_stream(id, now, out, |stream, env| {
+                    let reply = env.log.commits.bytes.get(reply).to_vec();
+                    env.send(stream.account, &reply, &body);
+                });
+            }
             What::Skip { seq, reply } => {
                 self.with_stream(id, now, out, |stream, env| {
                     stream.apply_skip(seq);
@@ -292,9 +299,10 @@ impl Core {
     fn tick(&mut self, now: Timestamp, out: &mut dyn Outbox) {
         while let Some((id, consumer)) = self.agenda.timers.pop(now) {
             let over = self.with_stream(id, now, out, |stream, env| {
-                if consumer == 0 {
-                    stream.sweep(env);
-                    return false;
+                match consumer {
+                    0 => stream.sweep(env),
+                    TIMER => stream.expire_batches(env),
+                    _ => {}
                 }
                 let over = stream.with_consumer(consumer, env, |one, ctx| {
                     one.on_tick(ctx);
@@ -434,6 +442,7 @@ impl Core {
         }
         self.with_stream(id, now, out, |stream, env| {
             stream.unaccount(env);
+            stream.drop_batches(env);
             env.agenda.timers.set(id, 0, None);
             let event = StreamAction {
                 stream: &stream.config.name,

@@ -17,6 +17,11 @@ pub(crate) enum Entry<'a> {
         /// The whole new configuration.
         config: &'a [u8],
     },
+    /// The next messages, so many, are stored together or not at all. None ends what was begun.
+    Batch {
+        /// How many.
+        count: u64,
+    },
     /// The stream was deleted; nothing follows.
     Drop,
     /// A publish that nobody was interested in: its sequence is used, its id remembered.
@@ -94,6 +99,7 @@ const CONSUMER: u8 = 7;
 const CONSUMER_OP: u8 = 8;
 const CONSUMER_DELETE: u8 = 9;
 const DROP: u8 = 10;
+const BATCH: u8 = 11;
 
 impl<'a> Entry<'a> {
     /// What kind of entry it is.
@@ -109,6 +115,7 @@ impl<'a> Entry<'a> {
             Self::ConsumerOp { .. } => CONSUMER_OP,
             Self::ConsumerDelete { .. } => CONSUMER_DELETE,
             Self::Drop => DROP,
+            Self::Batch { .. } => BATCH,
         }
     }
 
@@ -117,6 +124,7 @@ impl<'a> Entry<'a> {
         into.push(self.tag());
         match *self {
             Self::Drop => {}
+            Self::Batch { count } => put_u64(into, count),
             Self::Config {
                 account,
                 created,
@@ -181,6 +189,7 @@ impl<'a> Entry<'a> {
                 config: from.bytes()?,
             },
             DROP => Self::Drop,
+            BATCH => Self::Batch { count: from.u64()? },
             SKIP => Self::Skip {
                 seq: from.u64()?,
                 timestamp: from.i64()?,
@@ -316,6 +325,7 @@ mod tests {
             },
             Entry::ConsumerDelete { name: b"c" },
             Entry::Drop,
+            Entry::Batch { count: 3 },
         ];
         for entry in entries {
             let mut bytes = Vec::new();

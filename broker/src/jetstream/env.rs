@@ -48,6 +48,8 @@ pub(crate) struct Agenda {
     pub(crate) dirty: Vec<(u32, u32)>,
     /// Deadlines.
     pub(crate) timers: Timers,
+    /// Atomic batches that are open on this server.
+    pub(crate) open_batches: usize,
     /// Buffer for answers.
     pub(crate) buffer: Vec<u8>,
     /// Buffer for reply subjects.

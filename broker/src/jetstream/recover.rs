@@ -3,7 +3,7 @@
 use jetwake_protocol::jetstream::consumer::ConsumerConfig;
 use jetwake_protocol::jetstream::json::{Rules, from_json};
 use jetwake_protocol::jetstream::stream::StreamConfig;
-use jetwake_storage::{Insert, Kind, RecoveredGroup, Replay, ReplayRecord};
+use jetwake_storage::{Insert, Kind, Location, RecoveredGroup, Replay, ReplayRecord};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -50,6 +50,10 @@ impl Core {
         for id in self.streams.ids() {
             self.with_stream(id, now, out, |stream, env| {
                 stream.changes.clear();
+                if let (Some(_), Some(group)) = (stream.partial.take(), stream.group) {
+                    // What is published from now on is not the rest of it.
+                    env.log.control(group, &Entry::Batch { count: 0 });
+                }
                 stream.staged.last_seq = stream.messages.state().last_seq;
                 stream.account_for(env);
                 env.account
@@ -113,12 +117,7 @@ impl Core {
             let Some(stream) = id.and_then(|id| self.streams.get_mut(id)) else {
                 return;
             };
-            if item.damaged {
-                // Its sequence was used, and nobody else may get it.
-                stream.apply_skip(record.seq);
-            } else {
-                replay_message(stream, item);
-            }
+            replay_message(stream, item);
             return stream.changes.clear();
         }
         let Ok(entry) = Entry::decode(record.payload) else {
@@ -169,28 +168,104 @@ impl Core {
     }
 }
 
+/// A message of a batch that may turn out to be incomplete.
+#[derive(Debug)]
+struct Part {
+    seq: u64,
+    timestamp: Timestamp,
+    key: Vec<u8>,
+    headers: Vec<u8>,
+    payload: Vec<u8>,
+    location: Location,
+    damaged: bool,
+}
+
+/// A batch of which not everything was read yet.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    left: u64,
+    parts: Vec<Part>,
+}
+
 fn replay_message(stream: &mut Stream, item: &ReplayRecord<'_>) {
     let record = &item.record;
-    let msg_id = headers::value(record.headers, b"Nats-Msg-Id");
-    stream.remember(msg_id, record.seq, record.timestamp);
-    stream.apply_publish(&Insert {
+    let insert = Insert {
         seq: record.seq,
         timestamp: record.timestamp,
         key: record.key,
         headers: record.headers,
         payload: record.payload,
         location: Some(item.location),
+    };
+    let Some(mut partial) = stream.partial.take() else {
+        return stream.replay_insert(&insert, item.damaged);
+    };
+    if partial
+        .parts
+        .last()
+        .is_some_and(|last| last.seq + 1 != record.seq)
+    {
+        // The batch was never completed, and this is what came after it.
+        return stream.replay_insert(&insert, item.damaged);
+    }
+    partial.left -= 1;
+    partial.parts.push(Part {
+        seq: record.seq,
+        timestamp: record.timestamp,
+        key: record.key.to_vec(),
+        headers: record.headers.to_vec(),
+        payload: record.payload.to_vec(),
+        location: item.location,
+        damaged: item.damaged,
     });
+    if partial.left > 0 {
+        stream.partial = Some(partial);
+        return;
+    }
+    for part in &partial.parts {
+        stream.replay_insert(&part.insert(), part.damaged);
+    }
+}
+
+impl Part {
+    fn insert(&self) -> Insert<'_> {
+        Insert {
+            seq: self.seq,
+            timestamp: self.timestamp,
+            key: &self.key,
+            headers: &self.headers,
+            payload: &self.payload,
+            location: Some(self.location),
+        }
+    }
 }
 
 impl Stream {
+    fn replay_insert(&mut self, message: &Insert<'_>, damaged: bool) {
+        if damaged {
+            // Its sequence was used, and nobody else may get it.
+            return self.apply_skip(message.seq);
+        }
+        let msg_id = headers::value(message.headers, b"Nats-Msg-Id");
+        self.remember(msg_id, message.seq, message.timestamp);
+        self.apply_publish(message);
+    }
+
     /// Applies a control entry of an earlier life. False if it is damaged.
     fn replay_control(
         &mut self,
         entry: &Entry<'_>,
         env: &mut crate::jetstream::env::Env<'_>,
     ) -> bool {
+        self.partial = None;
         match *entry {
+            Entry::Batch { count } if count > 0 => {
+                self.partial = Some(Partial {
+                    left: count,
+                    parts: Vec::new(),
+                });
+            }
+            Entry::Batch { .. } => {}
             Entry::Config { config, .. } => return self.apply_config(config),
             Entry::Skip {
                 seq,

@@ -189,13 +189,11 @@ fn route_consumer(tokens: &[&str], call: Call<'_>) {
             answer!(call, r::ConsumerUnpinResponse, |c: C<'_, '_>| c
                 .unpin_consumer(s, name))
         }
-        ["RESET", s, name] => {
-            // This one belongs to the live consumer: where there is none, nobody answers.
-            if call.consumer_id(s, name).is_ok() {
-                let mut call = call;
-                let result = call.admit().and_then(|()| call.reset_consumer(s, name));
-                call.finish_unaudited(result);
-            }
+        // This one belongs to the live consumer: where there is none, nobody answers.
+        ["RESET", s, name] if call.consumer_id(s, name).is_ok() => {
+            let mut call = call;
+            let result = call.admit().and_then(|()| call.reset_consumer(s, name));
+            call.finish_unaudited(result);
         }
         ["LEADER", "STEPDOWN", _, _] => {
             answer!(call, r::ConsumerStepDownResponse, |_: C<'_, '_>| {

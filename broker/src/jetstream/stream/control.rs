@@ -66,6 +66,7 @@ impl Stream {
             Entry::Config { config, .. } => self.commit_config(config, request, env),
             // Skips are queued as such; consumers apply their own operations when they log them.
             Entry::Drop
+            | Entry::Batch { .. }
             | Entry::Skip { .. }
             | Entry::Consumer { .. }
             | Entry::ConsumerOp { .. }
@@ -84,6 +85,9 @@ impl Stream {
             .reserved(self.in_memory(), before, self.config.max_bytes);
         self.dedupe.expire(env.now);
         self.listen(env.settings, env.out);
+        if !self.config.allow_atomic {
+            self.drop_batches(env);
+        }
         env.agenda.timers.set(self.id, 0, None);
         self.notify(env);
         self.sweep(env);

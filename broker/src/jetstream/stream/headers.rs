@@ -26,6 +26,10 @@ pub(crate) struct PublishHeaders<'a> {
     pub(crate) incr: &'a [u8],
     /// `Nats-Batch-Id`.
     pub(crate) batch_id: &'a [u8],
+    /// `Nats-Batch-Sequence`.
+    pub(crate) batch_sequence: &'a [u8],
+    /// `Nats-Batch-Commit`.
+    pub(crate) batch_commit: &'a [u8],
     /// `Nats-Schedule`.
     pub(crate) schedule: &'a [u8],
     /// `Nats-Schedule-TTL`.
@@ -57,6 +61,8 @@ impl<'a> PublishHeaders<'a> {
                 b"TTL" => &mut found.ttl,
                 b"Incr" => &mut found.incr,
                 b"Batch-Id" => &mut found.batch_id,
+                b"Batch-Sequence" => &mut found.batch_sequence,
+                b"Batch-Commit" => &mut found.batch_commit,
                 b"Schedule" => &mut found.schedule,
                 b"Schedule-TTL" => &mut found.schedule_ttl,
                 b"Schedule-Next" => &mut found.schedule_next,
@@ -77,6 +83,25 @@ pub(crate) fn value<'a>(block: &'a [u8], name: &[u8]) -> &'a [u8] {
     Fields::new(block)
         .find(|(found, _)| *found == name)
         .map_or(&[], |(_, value)| value)
+}
+
+/// The block with a line more at its end.
+pub(crate) fn appended(block: &[u8], line: &str) -> Vec<u8> {
+    let start = block.strip_suffix(b"\r\n").unwrap_or(b"NATS/1.0\r\n");
+    [start, line.as_bytes(), b"\r\n\r\n"].concat()
+}
+
+/// The block without the lines of one header.
+pub(crate) fn without(block: &[u8], name: &[u8]) -> Vec<u8> {
+    let is_it = |line: &&[u8]| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.first() == Some(&b':'))
+    };
+    block
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !is_it(line))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// A number of a header: one that does not parse counts as a huge one, which matches nothing.
@@ -145,7 +170,7 @@ impl<'a> Iterator for Fields<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PublishHeaders, number, status_len, value};
+    use super::{PublishHeaders, appended, number, status_len, value, without};
 
     #[test]
     fn reads_what_the_peer_reads() {
@@ -164,6 +189,17 @@ mod tests {
         assert_eq!(number(b"17"), 17);
         assert_eq!(number(b"+17"), u64::MAX);
         assert_eq!(number(b"x"), u64::MAX);
+    }
+
+    #[test]
+    fn rewrites_blocks() {
+        let block = b"NATS/1.0\r\nA: b\r\nAB: c\r\n\r\n";
+        assert_eq!(without(block, b"A"), b"NATS/1.0\r\nAB: c\r\n\r\n");
+        assert_eq!(
+            appended(block, "D: e"),
+            b"NATS/1.0\r\nA: b\r\nAB: c\r\nD: e\r\n\r\n"
+        );
+        assert_eq!(appended(b"", "D: e"), b"NATS/1.0\r\nD: e\r\n\r\n");
     }
 
     #[test]

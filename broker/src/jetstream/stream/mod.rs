@@ -5,6 +5,7 @@
 //! recovery runs the same code. Streams in memory apply at once.
 
 pub(crate) mod apply;
+pub(crate) mod batch;
 pub(crate) mod consumers;
 pub(crate) mod control;
 pub(crate) mod dedupe;
@@ -23,8 +24,10 @@ use jetwake_storage::MessageStore;
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{AccountId, Outbox, Tag, TagKind, Timestamp};
 use crate::jetstream::log::GroupId;
+use crate::jetstream::recover::Partial;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::apply::Change;
+use crate::jetstream::stream::batch::Batches;
 use crate::jetstream::stream::consumers::Consumers;
 use crate::jetstream::stream::dedupe::Dedupe;
 use crate::jetstream::stream::staged::Staged;
@@ -52,6 +55,10 @@ pub(crate) struct Stream {
     pub(crate) last_msg_id: Vec<u8>,
     /// Its consumers.
     pub(crate) consumers: Consumers,
+    /// Atomic batches that are open.
+    pub(crate) batches: Batches,
+    /// During recovery: a batch of which not everything was read yet.
+    pub(crate) partial: Option<Partial>,
     /// What applying did and consumers have not heard of.
     pub(crate) changes: Vec<Change>,
     /// Sequences that a consumer let go.
@@ -91,6 +98,8 @@ impl Stream {
             staged: Staged::new(last_seq),
             last_msg_id: Vec::new(),
             consumers: Consumers::default(),
+            batches: Batches::default(),
+            partial: None,
             changes: Vec::new(),
             released: Vec::new(),
             deleting: false,

@@ -11,7 +11,7 @@ use crate::jetstream::env::Env;
 use crate::jetstream::io::{Inbound, Timestamp};
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::headers::{PublishHeaders, status_len};
-use crate::jetstream::stream::publish_checks::{Attempt, Refusal};
+use crate::jetstream::stream::publish_checks::{Ahead, Attempt, Refusal};
 
 impl Stream {
     /// Takes a message that was published on one of the stream's subjects.
@@ -33,6 +33,9 @@ impl Stream {
         } else {
             PublishHeaders::scan(block)
         };
+        if !headers.batch_id.is_empty() && !self.config.sealed {
+            return self.publish_part(message, block, &headers, env);
+        }
         let attempt = Attempt {
             subject: message.subject,
             reply: message.reply,
@@ -43,6 +46,7 @@ impl Stream {
             arena: &env.log.commits.bytes,
             settings: env.settings,
             account: env.account,
+            ahead: Ahead::default(),
         };
         match self.judge(&attempt) {
             Ok(()) => self.store(message, block, headers.msg_id, env),
@@ -112,6 +116,7 @@ impl Stream {
             location: item.location,
         });
         self.notify(env);
+        self.release_unwanted(item, env);
         self.acknowledge_span(item.seq, false, item.reply, env);
         self.arm_expiry(env);
     }

@@ -43,6 +43,17 @@ pub(crate) struct Attempt<'a> {
     pub(crate) settings: &'a Settings,
     /// What the account uses.
     pub(crate) account: &'a Account,
+    /// What its own batch puts in front of it.
+    pub(crate) ahead: Ahead,
+}
+
+/// Messages that are judged together with a message and stored before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ahead {
+    /// How many.
+    pub(crate) messages: u64,
+    /// Their size.
+    pub(crate) bytes: u64,
 }
 
 /// Why a message is not stored.
@@ -67,7 +78,7 @@ type Check = fn(&Stream, &Attempt<'_>) -> Result<(), Refusal>;
 const CHECKS: &[Check] = &[
     record_size,
     sealed,
-    batches,
+    fast_ingest,
     increments,
     expected_stream,
     ttl_allowed,
@@ -90,6 +101,15 @@ impl Stream {
     /// Whether the stream takes the message.
     pub(crate) fn judge(&self, attempt: &Attempt<'_>) -> Result<(), Refusal> {
         CHECKS.iter().try_for_each(|check| check(self, attempt))
+    }
+
+    /// Whether a message is as small as the configuration demands.
+    pub(crate) fn check_size(&self, block: &[u8], payload: &[u8]) -> Result<(), ApiError> {
+        let size = (block.len() + payload.len()) as u64;
+        match u64::try_from(self.config.max_msg_size) {
+            Ok(most) if size > most => Err(ApiError::message_exceeds_maximum()),
+            _ => Ok(()),
+        }
     }
 
     /// What a message counts for in the stream's bytes.
@@ -118,13 +138,10 @@ fn sealed(stream: &Stream, _: &Attempt<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Neither kind of batch can be switched on yet, so both are refused as on a stream that has them off.
-fn batches(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+/// Fast ingest cannot be switched on yet.
+fn fast_ingest(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
     if attempt.reply.ends_with(b".$FI") {
         return Err(ApiError::batch_publish_disabled().into());
-    }
-    if !attempt.headers.batch_id.is_empty() {
-        return Err(ApiError::atomic_publish_disabled().into());
     }
     Ok(())
 }
@@ -266,11 +283,7 @@ fn rollup(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
 }
 
 fn message_size(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
-    let size = attempt.block.len() + attempt.payload.len();
-    match u64::try_from(stream.config.max_msg_size) {
-        Ok(most) if size as u64 > most => Err(ApiError::message_exceeds_maximum().into()),
-        _ => Ok(()),
-    }
+    Ok(stream.check_size(attempt.block, attempt.payload)?)
 }
 
 fn header_size(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
@@ -330,7 +343,7 @@ fn discard_new(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
     }
     let state = stream.messages.state();
     if let Some(most) = limit(config.max_msgs)
-        && state.messages + stream.staged.len() >= most
+        && state.messages + stream.staged.len() + attempt.ahead.messages >= most
         && !subject_full()
     {
         return refuse("maximum messages exceeded");
@@ -340,7 +353,7 @@ fn discard_new(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
         let oldest = || stream.messages.first_of_key(attempt.subject);
         let makes_room =
             || subject_full() && oldest().is_some_and(|oldest| u64::from(oldest.size) >= size);
-        if state.bytes + stream.staged.bytes + size > most && !makes_room() {
+        if state.bytes + stream.staged.bytes + attempt.ahead.bytes + size > most && !makes_room() {
             return refuse("maximum bytes exceeded");
         }
     }

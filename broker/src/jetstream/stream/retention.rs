@@ -6,6 +6,7 @@ use jetwake_protocol::jetstream::stream::RetentionPolicy;
 use jetwake_protocol::subject;
 use jetwake_storage::Meta;
 
+use crate::jetstream::commit::Publish;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
@@ -37,6 +38,15 @@ impl Stream {
                 .map(|meta| meta.seq)
                 .collect();
             self.release(&unneeded, env);
+        }
+    }
+
+    /// Lets a message go that nobody wants any more by the time it is stored.
+    pub(crate) fn release_unwanted(&mut self, item: &Publish, env: &Env<'_>) {
+        if self.config.retention == RetentionPolicy::Interest
+            && !self.wanted(env.log.commits.bytes.get(item.key))
+        {
+            self.released.push(item.seq);
         }
     }
 

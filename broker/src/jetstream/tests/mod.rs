@@ -1,6 +1,7 @@
 //! The core driven by hand: a recording outbox, a journal on a faulty disk, and time as a number.
 
 mod api;
+mod batch;
 mod consumers;
 mod publish;
 mod recovery;

@@ -193,6 +193,11 @@ impl Rig {
         }
     }
 
+    /// Writes what was handed over, without making it durable.
+    pub(super) fn write(&mut self) {
+        self.writer.write().unwrap();
+    }
+
     /// Passes time and lets deadlines fire.
     pub(super) fn pass(&mut self, time: i64) {
         let end = self.now + time;
