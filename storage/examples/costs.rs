@@ -29,6 +29,7 @@ fn main() {
     keys();
     memory();
     reopen(&dir.join("reopen"));
+    groups(&dir.join("groups"));
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
@@ -361,4 +362,78 @@ fn reopen(dir: &Path) {
         started.elapsed().as_secs_f64() * 1e3
     );
     assert_eq!(opened.groups[0].messages.state().messages, MESSAGES);
+}
+
+fn used(dir: &Path) -> (usize, u64) {
+    let files = std::fs::read_dir(dir).unwrap();
+    let sizes: Vec<u64> = files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    (sizes.len(), sizes.iter().sum())
+}
+
+/// Ten thousand groups with a few messages each.
+fn groups(dir: &Path) {
+    const GROUPS: u64 = 10_000;
+    let Opened {
+        mut store,
+        mut writer,
+        ..
+    } = open(dir, 7);
+    let mut all: Vec<FileMessages> = (0..GROUPS)
+        .map(|id| store.create_group(id + 1, 0))
+        .collect();
+    for seq in 1..=8 {
+        let mut appended = Vec::new();
+        for id in 0..GROUPS {
+            let mut record = record(seq, b"orders.eu.new");
+            record.group = id + 1;
+            appended.push(store.append(&record));
+        }
+        store.seal();
+        writer.write().unwrap();
+        writer.sync().unwrap();
+        for (messages, appended) in all.iter_mut().zip(&appended) {
+            messages
+                .insert(&insert(seq, b"orders.eu.new", Some(appended)))
+                .unwrap();
+        }
+    }
+    let retire = store.plan_retire(writer.durable(), 0).unwrap();
+    let mut job = store.begin_copy(retire.through);
+    for (at, messages) in all.iter().enumerate() {
+        job.add(at as u64 + 1, messages);
+    }
+    let copied = job.run().unwrap();
+    store.finish_copy(&copied);
+    let started = Instant::now();
+    for (at, messages) in all.iter_mut().enumerate() {
+        copied.relocate(at as u64 + 1, messages);
+    }
+    println!("relocate 10,000 groups: {:?}", started.elapsed());
+    let mut checkpoint = store.begin_checkpoint(Some(&retire));
+    let started = Instant::now();
+    for (at, messages) in all.iter_mut().enumerate() {
+        checkpoint.add(at as u64 + 1, writer.durable(), &[7; 200], Some(messages));
+    }
+    let job = store.seal_checkpoint(checkpoint);
+    println!(
+        "plan a checkpoint of 10,000 groups: {:?}",
+        started.elapsed()
+    );
+    let done = job.run().unwrap();
+    let started = Instant::now();
+    let cleanup = store.finish_checkpoint(done);
+    println!("finish it: {:?}", started.elapsed());
+    store.finish_cleanup(cleanup.run());
+    drop((store, writer, all));
+    println!("10,000 groups on disk: {:?} (files, bytes)", used(dir));
+    let started = Instant::now();
+    let opened = open(dir, 8);
+    assert_eq!(opened.groups.len() as u64, GROUPS);
+    println!(
+        "{:<58}{:>10.1} ms",
+        "reopen 10,000 groups",
+        started.elapsed().as_secs_f64() * 1e3
+    );
 }

@@ -5,6 +5,8 @@
 
 mod fault;
 mod real;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};

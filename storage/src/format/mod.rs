@@ -6,6 +6,8 @@ mod checkpoint;
 mod journal;
 mod record;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use checkpoint::{
     CHECKPOINT_HEADER, CheckpointHeader, SectionHeader, put_varint, take_varint,

@@ -71,8 +71,8 @@ pub struct CheckpointJob {
 #[derive(Debug)]
 pub struct CheckpointDone {
     number: u32,
-    /// Group, covered, dropped.
-    groups: Vec<(u64, Lsn, bool)>,
+    /// Its groups, and whether each is dropped.
+    groups: Vec<(u64, bool)>,
     frees: Frees,
     segments: HashMap<u64, Vec<u32>, FixedState>,
 }
@@ -252,17 +252,17 @@ impl Store {
     /// Takes over a durable checkpoint; the returned job removes what it made superfluous.
     #[must_use]
     pub fn finish_checkpoint(&mut self, done: CheckpointDone) -> Cleanup {
+        let newer: HashMap<u64, bool, FixedState> = done
+            .groups
+            .iter()
+            .map(|(group, dropped)| (*group, *dropped))
+            .collect();
         for groups in self.checkpoints.values_mut() {
-            groups.retain(|group| !done.groups.iter().any(|(added, ..)| added == group));
+            groups.retain(|group| !newer.contains_key(group));
         }
-        let numbers = done.groups.iter().map(|(group, ..)| *group).collect();
-        self.checkpoints.insert(done.number, numbers);
-        let noted = |group: &u64| {
-            done.groups
-                .iter()
-                .any(|(added, _, dropped)| *dropped && added == group)
-        };
-        self.dropped.retain(|group| !noted(group));
+        self.checkpoints
+            .insert(done.number, newer.keys().copied().collect());
+        self.dropped.retain(|group| newer.get(group) != Some(&true));
         for (number, groups) in &mut self.segments {
             let names = |group: &u64| match done.segments.get(group) {
                 Some(segments) => segments.contains(number),
@@ -373,7 +373,7 @@ impl CheckpointJob {
         Ok(CheckpointDone {
             number: self.header.number,
             groups: groups
-                .map(|section| (section.group, section.covered, section.dropped))
+                .map(|section| (section.group, section.dropped))
                 .collect(),
             frees: self.frees,
             segments: self.segments,

@@ -43,6 +43,7 @@ pub struct CopyJob {
 /// What a copy job did.
 #[derive(Debug)]
 pub struct Copied {
+    /// Ascending by group.
     groups: Vec<MovedGroup>,
     /// Number, generation, groups.
     segments: Vec<(u32, u64, Vec<u64>)>,
@@ -53,8 +54,11 @@ pub struct Copied {
 impl Copied {
     /// Swaps the locations of a group's messages.
     pub fn relocate(&self, group: u64, messages: &mut FileMessages) {
-        for moved in self.groups.iter().filter(|moved| moved.group == group) {
-            messages.relocate(moved);
+        if let Ok(at) = self
+            .groups
+            .binary_search_by_key(&group, |moved| moved.group)
+        {
+            messages.relocate(&self.groups[at]);
         }
     }
 }
@@ -84,7 +88,8 @@ impl Store {
 }
 
 impl CopyJob {
-    /// Adds what a group has in the journal files concerned, and in segments that are mostly dead.
+    /// Adds what a group has in the journal files concerned, and in segments that are mostly dead. Once a
+    /// group.
     pub fn add(&mut self, group: u64, messages: &FileMessages) {
         let (tail, through) = messages.uncopied(self.through);
         let mut items = messages.sparse(REWRITE_MAX);
@@ -122,6 +127,7 @@ impl CopyJob {
             }
         }
         self.close(shared, &mut copied)?;
+        copied.groups.sort_unstable_by_key(|moved| moved.group);
         if !copied.segments.is_empty() {
             let synced = self.files.disk.sync_dir(&self.files.dir);
             synced.map_err(|error| StoreError::io("sync", "the store directory", error))?;
