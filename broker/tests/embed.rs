@@ -1,5 +1,8 @@
 //! The embedded broker: start, use, stop, several at a time, time that a test moves.
 
+// Directories of finished tests are removed here.
+#![allow(clippy::disallowed_methods)]
+
 use std::time::Duration;
 
 use async_nats::jetstream;
