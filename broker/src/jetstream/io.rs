@@ -91,8 +91,9 @@ pub trait Outbox: Debug {
     fn unlisten(&mut self, account: AccountId, pattern: &[u8], tag: Tag);
 
     /// Asks for [`Event::Interest`] whenever interest in the literal `subject` appears or disappears (see
-    /// [`Outbox::has_interest`] for `queue`). The first event comes by itself if there is interest already.
-    fn watch(&mut self, account: AccountId, subject: &[u8], queue: Option<&[u8]>, tag: Tag);
+    /// [`Outbox::has_interest`] for `queue`; wildcards do not count). Returns whether there is interest now.
+    fn watch(&mut self, account: AccountId, subject: &[u8], queue: Option<&[u8]>, tag: Tag)
+    -> bool;
 
     /// Ends a watch.
     fn unwatch(&mut self, account: AccountId, tag: Tag);

@@ -81,10 +81,14 @@ impl Outbox for ShardOutbox {
         self.router.unlisten(account, pattern, tag);
     }
 
-    fn watch(&mut self, account: AccountId, subject: &[u8], queue: Option<&[u8]>, tag: Tag) {
-        if self.router.watch(account, subject, queue, tag) {
-            self.inbox.post(Mail::Watch { account, tag });
-        }
+    fn watch(
+        &mut self,
+        account: AccountId,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+        tag: Tag,
+    ) -> bool {
+        self.router.watch(account, subject, queue, tag)
     }
 
     fn unwatch(&mut self, account: AccountId, tag: Tag) {

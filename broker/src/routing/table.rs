@@ -69,10 +69,10 @@ impl<S: Clone, L: Copy + Eq + Hash> Table<S, L> {
         }
     }
 
-    /// Watches interest in a literal subject, see [`Trie::has_interest`]; replaces an older watch
+    /// Watches interest in a literal subject, see [`Trie::has_literal_interest`]; replaces an older watch
     /// of this name. Returns whether there is interest now.
     pub fn watch(&mut self, subject: &[u8], queue: Option<&[u8]>, watch: L) -> bool {
-        let present = self.trie.has_interest(subject, queue);
+        let present = self.trie.has_literal_interest(subject, queue);
         self.watches.insert(subject, queue, watch, present);
         present
     }
@@ -96,7 +96,7 @@ impl<S: Clone, L: Copy + Eq + Hash> Table<S, L> {
         let trie = &self.trie;
         self.watches.update(
             filter,
-            |subject, queue| trie.has_interest(subject, queue),
+            |subject, queue| trie.has_literal_interest(subject, queue),
             changes,
         );
     }
@@ -115,8 +115,11 @@ mod tests {
         assert!(!table.watch(b"deliver.x", None, 7));
         table.subscribe(b"other.>", None, SubId(1), "a", &mut changes);
         table.subscribe(b"deliver.x", Some(b"q"), SubId(2), "b", &mut changes);
-        assert!(changes.is_empty());
         table.subscribe(b"deliver.*", None, SubId(3), "c", &mut changes);
+        assert!(
+            changes.is_empty(),
+            "neither others, nor queues, nor wildcards count"
+        );
         table.subscribe(b"deliver.x", None, SubId(4), "d", &mut changes);
         assert_eq!(
             changes,
@@ -147,7 +150,7 @@ mod tests {
         table.subscribe(b">", None, SubId(1), "a", &mut changes);
         table.subscribe(b"d.*", Some(b"r"), SubId(2), "b", &mut changes);
         assert!(changes.is_empty());
-        table.subscribe(b"*.x", Some(b"q"), SubId(3), "c", &mut changes);
+        table.subscribe(b"d.x", Some(b"q"), SubId(3), "c", &mut changes);
         assert_eq!(
             changes,
             [Change {

@@ -44,6 +44,16 @@ struct Leaf<S, L> {
     listeners: Vec<L>,
 }
 
+impl<S, L> Leaf<S, L> {
+    /// Whether a member of the queue group is here or, without one, a plain subscription or a listener.
+    fn interests(&self, queue: Option<&[u8]>) -> bool {
+        match queue {
+            None => !self.plain.is_empty() || !self.listeners.is_empty(),
+            Some(queue) => self.queues.iter().any(|(name, _)| **name == *queue),
+        }
+    }
+}
+
 impl<S, L> Default for Trie<S, L> {
     fn default() -> Self {
         Self {
@@ -142,13 +152,16 @@ impl<S: Clone, L: Copy + Eq> Trie<S, L> {
     /// or a listener.
     pub fn has_interest(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         let mut found = false;
-        self.visit(subject, &mut |leaf| {
-            found |= match queue {
-                None => !leaf.plain.is_empty() || !leaf.listeners.is_empty(),
-                Some(queue) => leaf.queues.iter().any(|(name, _)| **name == *queue),
-            };
-        });
+        self.visit(subject, &mut |leaf| found |= leaf.interests(queue));
         found
+    }
+
+    /// Whether somebody subscribed to just this subject: like [`Trie::has_interest`], but wildcards that cover it
+    /// do not count.
+    pub fn has_literal_interest(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
+        self.root
+            .literal_leaf(subject)
+            .is_some_and(|leaf| leaf.interests(queue))
     }
 
     /// Whether `subject` reaches anybody at all.
@@ -183,6 +196,21 @@ impl<S, L> Level<S, L> {
                 return node.leaf.get_or_insert_default();
             };
             level = node.next.get_or_insert_default();
+            rest = tail;
+        }
+    }
+
+    /// The leaf behind literal tokens only.
+    fn literal_leaf(&self, subject: &[u8]) -> Option<&Leaf<S, L>> {
+        let mut level = self;
+        let mut rest = subject;
+        loop {
+            let (token, tail) = first_token(rest);
+            let node = level.literal.get(token)?;
+            let Some(tail) = tail else {
+                return node.leaf.as_deref();
+            };
+            level = node.next.as_deref()?;
             rest = tail;
         }
     }

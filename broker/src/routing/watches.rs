@@ -1,11 +1,9 @@
 //! Watches on literal subjects: who wants to know when interest appears or goes away.
 //!
-//! A change of a literal filter concerns one subject; a change of a wildcard filter concerns the
-//! subjects that share its literal prefix, which are found as a range, not by trying all.
+//! Only a subscription to the very subject counts. A wildcard that covers it gets the messages once
+//! somebody else is there, but is nobody's reason to send them: as on nats-server.
 
-use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::ops::Bound;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -21,7 +19,7 @@ pub struct Change<L> {
 
 #[derive(Debug)]
 pub(super) struct Watches<L> {
-    by_subject: BTreeMap<Box<[u8]>, Vec<Watch<L>>>,
+    by_subject: HashMap<Box<[u8]>, Vec<Watch<L>>, FixedState>,
     subjects: HashMap<L, Box<[u8]>, FixedState>,
 }
 
@@ -35,7 +33,7 @@ struct Watch<L> {
 impl<L> Default for Watches<L> {
     fn default() -> Self {
         Self {
-            by_subject: BTreeMap::new(),
+            by_subject: HashMap::default(),
             subjects: HashMap::default(),
         }
     }
@@ -84,38 +82,18 @@ impl<L: Copy + Eq + Hash> Watches<L> {
         has_interest: impl Fn(&[u8], Option<&[u8]>) -> bool,
         changes: &mut Vec<Change<L>>,
     ) {
-        if self.by_subject.is_empty() {
+        let Some(watches) = self.by_subject.get_mut(filter) else {
             return;
-        }
-        let prefix = literal_prefix(filter);
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        let range = self.by_subject.range_mut::<[u8], _>(from);
-        for (subject, watches) in range.take_while(|(subject, _)| subject.starts_with(prefix)) {
-            for known in watches {
-                let present = has_interest(subject, known.queue.as_deref());
-                if present != known.present {
-                    known.present = present;
-                    changes.push(Change {
-                        watch: known.watch,
-                        present,
-                    });
-                }
-            }
-            if prefix.len() == filter.len() {
-                return;
+        };
+        for known in watches {
+            let present = has_interest(filter, known.queue.as_deref());
+            if present != known.present {
+                known.present = present;
+                changes.push(Change {
+                    watch: known.watch,
+                    present,
+                });
             }
         }
     }
-}
-
-/// The part of a filter in front of its first wildcard token: all of it if there is none.
-fn literal_prefix(filter: &[u8]) -> &[u8] {
-    let mut start = 0;
-    for token in filter.split(|byte| *byte == b'.') {
-        if token == b"*" || token == b">" {
-            return &filter[..start];
-        }
-        start += token.len() + 1;
-    }
-    filter
 }

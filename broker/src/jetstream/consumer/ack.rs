@@ -162,7 +162,7 @@ impl Consumer {
         if subject.consumer_seq <= self.state.floor.consumer {
             return;
         }
-        self.activity.acked(ctx.now);
+        self.activity.touch(ctx.now);
         events::naked(ctx, &self.name, about(subject));
         match delay {
             Some(delay) if delay > 0 => {
@@ -179,7 +179,7 @@ impl Consumer {
         let seq = subject.stream_seq;
         if self.state.pending.get(seq).is_some() {
             self.record(&Op::Progress { seq }, ctx.now);
-            self.activity.acked(ctx.now);
+            self.activity.touch(ctx.now);
             let wait = self
                 .state
                 .rules

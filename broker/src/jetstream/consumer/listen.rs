@@ -59,8 +59,10 @@ impl Consumer {
     pub(super) fn watch(&mut self, ctx: &mut Ctx<'_>) {
         if let Mode::Push(push) = &self.mode {
             let tag = self.tag(ctx, TagKind::Deliver);
-            ctx.out
-                .watch(ctx.account, &push.subject, push.group.as_deref(), tag);
+            let (subject, group) = (&push.subject, push.group.as_deref());
+            if ctx.out.watch(ctx.account, subject, group, tag) {
+                self.on_interest(ctx, true);
+            }
         }
     }
 

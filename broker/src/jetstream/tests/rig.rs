@@ -77,8 +77,9 @@ impl Outbox for Recorder {
         );
     }
 
-    fn watch(&mut self, _: AccountId, subject: &[u8], _: Option<&[u8]>, tag: Tag) {
+    fn watch(&mut self, _: AccountId, subject: &[u8], _: Option<&[u8]>, tag: Tag) -> bool {
         self.watches.push((subject.to_vec(), tag));
+        false
     }
 
     fn unwatch(&mut self, _: AccountId, tag: Tag) {

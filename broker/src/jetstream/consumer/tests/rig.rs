@@ -76,8 +76,9 @@ impl Outbox for FakeOutbox {
         assert_eq!(self.listeners.remove(&text(pattern)), Some(tag));
     }
 
-    fn watch(&mut self, _: AccountId, subject: &[u8], queue: Option<&[u8]>, _: Tag) {
+    fn watch(&mut self, _: AccountId, subject: &[u8], queue: Option<&[u8]>, _: Tag) -> bool {
         self.watched.push((text(subject), queue.map(text)));
+        false
     }
 
     fn unwatch(&mut self, _: AccountId, _: Tag) {
