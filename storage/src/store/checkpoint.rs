@@ -83,6 +83,8 @@ pub struct Cleanup {
     files: Arc<Files>,
     journal: Vec<(u32, Arc<RecordFile>)>,
     remove: Vec<String>,
+    /// Damaged ones, which keep their bytes.
+    aside: Vec<String>,
     erasures: Vec<Erasure>,
     /// A spare file that is wanted: number and least size.
     spare: Option<(u32, u32)>,
@@ -270,15 +272,17 @@ impl Store {
             };
             groups.retain(names);
         }
-        let mut remove = Vec::new();
+        let (mut remove, mut aside) = (Vec::new(), Vec::new());
         for number in done.frees.checkpoints {
             self.checkpoints.remove(&number);
             remove.push(file_name(CHECKPOINT, number));
         }
         for number in done.frees.segments {
             self.segments.remove(&number);
-            self.files.take_segment(number);
-            remove.push(file_name(SEGMENT, number));
+            let file = self.files.take_segment(number);
+            let damaged = file.is_some_and(|file| file.is_damaged());
+            let names = if damaged { &mut aside } else { &mut remove };
+            names.push(file_name(SEGMENT, number));
         }
         self.retired = self.retired.max(done.frees.retired);
         let mut journal = Vec::new();
@@ -297,6 +301,7 @@ impl Store {
             files,
             journal,
             remove,
+            aside,
             erasures,
             spare,
         }
@@ -429,12 +434,19 @@ impl Cleanup {
         for name in &self.remove {
             let _ = disk.remove(&self.files.path(name));
         }
+        let set_aside = |name: &str| {
+            let aside = self.files.path(&format!("{name}.damaged"));
+            let _ = disk.rename(&self.files.path(name), &aside);
+        };
+        for name in &self.aside {
+            set_aside(name);
+        }
         let mut spares: Vec<Spare> = Vec::new();
         for (number, file) in self.journal {
             let name = file_name(JOURNAL, number);
             let from = self.files.path(&name);
             if file.is_damaged() {
-                let _ = disk.rename(&from, &self.files.path(&format!("{name}.damaged")));
+                set_aside(&name);
                 continue;
             }
             let size = disk.open(&from).and_then(|file| file.size()).unwrap_or(0);

@@ -10,7 +10,7 @@ use super::state;
 use crate::error::StoreError;
 use crate::files::{CHECKPOINT, Files, RecordFile, SEGMENT, file_name, file_number};
 use crate::format::{CHECKPOINT_HEADER, CheckpointHeader, HeadError, SectionHeader, padded};
-use crate::messages::{FileMessages, LoadedSegment, MessagesState};
+use crate::messages::{FileMessages, LoadedSegment, Location, MessagesState};
 use crate::position::Lsn;
 use crate::segment::{SegmentError, SegmentReader};
 
@@ -188,6 +188,9 @@ impl Segments {
                 }
                 Err(SegmentError::Unusable(why)) => {
                     self.report.push(why);
+                    let file = RecordFile::new(file_name(SEGMENT, number), 0);
+                    file.mark_damaged();
+                    files.add_segment(number, file);
                     None
                 }
                 Err(SegmentError::Store(error)) => return Err(error),
@@ -220,15 +223,23 @@ impl Segments {
         Ok(messages)
     }
 
-    /// Everything that was found wrong.
-    pub(super) fn into_report(self) -> Vec<String> {
+    /// Everything that was found wrong. Damaged files are marked, so that they are set aside and not removed
+    /// once nothing needs them any more.
+    pub(super) fn into_report(self, files: &Files) -> Vec<String> {
         let mut report = self.report;
-        report.extend(
-            self.open
-                .into_values()
-                .flatten()
-                .flat_map(|reader| reader.report),
-        );
+        for (number, reader) in self.open {
+            let Some(reader) = reader.filter(|reader| !reader.report.is_empty()) else {
+                continue;
+            };
+            let location = Location::Segment {
+                file: number,
+                offset: 0,
+            };
+            if let Some((file, _)) = files.find(location) {
+                file.mark_damaged();
+            }
+            report.extend(reader.report);
+        }
         report
     }
 }

@@ -168,6 +168,12 @@ impl Store {
         checkpoints: &Checkpoints,
         scan: &Scan,
     ) -> Result<(Self, JournalWriter), StoreError> {
+        // The numbers of files that were set aside are not used again.
+        let highest = |kind| {
+            let plain =
+                |name: &'_ String| file_number(kind, name.strip_suffix(".damaged").unwrap_or(name));
+            names.iter().filter_map(plain).max()
+        };
         let nothing = Resume {
             last_file: 0,
             end: checkpoints.durable,
@@ -177,6 +183,7 @@ impl Store {
         resume.last_file = resume
             .last_file
             .max(checkpoints.retired)
+            .max(highest(JOURNAL).unwrap_or(0))
             .max(resume.end.file())
             // The file may be gone, but its positions are spoken for.
             .max(checkpoints.durable.file());
@@ -185,12 +192,6 @@ impl Store {
             max: options.journal_max,
         };
         let (journal, writer) = pair(Arc::clone(&files), options.seed, sizes, resume);
-        let highest = |kind| {
-            names
-                .iter()
-                .filter_map(|name| file_number(kind, name))
-                .max()
-        };
         let groups = checkpoints
             .groups
             .iter()
@@ -332,7 +333,7 @@ fn recover(
     lost.retain(|item| !scan.lost.contains(item));
     lost.sort_unstable();
     let mut report = checkpoints.report;
-    report.extend(segments.into_report());
+    report.extend(segments.into_report(files));
     Ok(Recovered {
         groups,
         covered,

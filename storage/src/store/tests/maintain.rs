@@ -255,6 +255,47 @@ fn erased_messages_are_overwritten_in_journal_and_segment() {
 }
 
 #[test]
+fn a_damaged_segment_is_set_aside_and_not_removed() {
+    let disk = FaultDisk::new();
+    let Opened {
+        mut store,
+        mut writer,
+        ..
+    } = open(&disk, 1).unwrap();
+    let mut messages = store.create_group(GROUP, 0);
+    for at in (0..60).step_by(2) {
+        append(&mut store, &mut writer, &mut messages, at);
+    }
+    let groups = &mut [(GROUP, Vec::new(), Some(&mut messages))];
+    maintain(&mut store, writer.durable(), true, groups).unwrap();
+    drop((messages, store, writer));
+    let disk = disk.kill();
+    let name = files(&disk, "segment").remove(0);
+    disk.truncate(&Path::new(DIR).join(&name), 100);
+    let opened = open(&disk, 2).unwrap();
+    assert!(
+        opened.report.lines[0].contains(&name),
+        "{:?}",
+        opened.report
+    );
+    let Opened {
+        mut store,
+        writer,
+        mut groups,
+        ..
+    } = opened;
+    let messages = &mut groups[0].messages;
+    maintain(
+        &mut store,
+        writer.durable(),
+        false,
+        &mut [(GROUP, Vec::new(), Some(messages))],
+    )
+    .unwrap();
+    assert_eq!(files(&disk, "segment"), [format!("{name}.damaged")]);
+}
+
+#[test]
 fn a_file_number_that_a_checkpoint_covers_is_not_used_again() {
     let disk = FaultDisk::new();
     let Opened {
