@@ -1,5 +1,5 @@
-//! What the owner thread pays per message (in CPU time, so that a busy machine matters less), what a key
-//! costs in memory, and how long opening and syncing take (wall time).
+//! What the owner thread pays per message (in CPU time, so that a busy machine matters less), what
+//! a key costs in memory, and how long opening and syncing take (wall time).
 //!
 //! `cargo run --release -p jetwake-storage --example costs [directory]`
 // A measurement needs a clock, threads and files, and prints.

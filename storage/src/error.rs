@@ -20,8 +20,8 @@ pub enum StoreError {
         /// The system's answer.
         source: io::Error,
     },
-    /// The journal could not be written or synced. What had not been reported durable is unknown, and
-    /// nothing can be written until the store is opened again.
+    /// The journal could not be written or synced. What had not been reported durable is unknown,
+    /// and nothing can be written until the store is opened again.
     #[error("the store stopped: {0}")]
     Failed(String),
 }

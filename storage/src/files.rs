@@ -1,8 +1,8 @@
 //! The files of one store directory: their names, and the table through which messages are read.
 //!
-//! A file is opened and mapped when it is first read; afterwards the mapping serves every read, and every
-//! record is checked before its bytes are handed out. The table is shared by the owner thread, the disk
-//! thread and the stores of the groups.
+//! A file is opened and mapped when it is first read; afterwards the mapping serves every read, and
+//! every record is checked before its bytes are handed out. The table is shared by the owner
+//! thread, the disk thread and the stores of the groups.
 
 use std::io;
 use std::path::{Path, PathBuf};

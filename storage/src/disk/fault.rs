@@ -1,9 +1,9 @@
 //! A disk in memory that behaves as badly as real ones may.
 //!
-//! Every file has a volatile and a durable image. [`FaultDisk::crash`] makes the disk that a restarted
-//! machine would find: of the unsynced sectors an arbitrary, seeded subset survives, of the unsynced
-//! name changes an arbitrary prefix. Calls can be told to fail, and the whole disk to stop dead after
-//! the n-th call. Without faults it serves as a plain memory disk.
+//! Every file has a volatile and a durable image. [`FaultDisk::crash`] makes the disk that a
+//! restarted machine would find: of the unsynced sectors an arbitrary, seeded subset survives, of
+//! the unsynced name changes an arbitrary prefix. Calls can be told to fail, and the whole disk to
+//! stop dead after the n-th call. Without faults it serves as a plain memory disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};

@@ -1,7 +1,7 @@
 //! The few calls through which everything reaches the medium, so that tests can replace it.
 //!
-//! [`RealDisk`] is the operating system; [`FaultDisk`] lives in memory, forgets what was not synced and
-//! fails on order. Nothing else in the crate may touch the file system.
+//! [`RealDisk`] is the operating system; [`FaultDisk`] lives in memory, forgets what was not synced
+//! and fails on order. Nothing else in the crate may touch the file system.
 
 mod fault;
 mod real;

@@ -1,6 +1,7 @@
 //! The bytes of docs/FORMAT.md: encoding and checked decoding, without any I/O.
 //!
-//! A decoder never trusts a length before the checksum that covers it, and never panics on any input.
+//! A decoder never trusts a length before the checksum that covers it, and never panics on any
+//! input.
 
 mod checkpoint;
 mod journal;

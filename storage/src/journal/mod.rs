@@ -1,8 +1,10 @@
-//! The shared tail: the owner thread encodes records into batches, a disk thread writes and syncs them.
+//! The shared tail: the owner thread encodes records into batches, a disk thread writes and syncs
+//! them.
 //!
-//! The owner decides where every byte will lie before it is written, so that a location is known at once;
-//! the writer follows. Batches that gather while a write or sync runs go out together: an idle store
-//! writes at once, a busy one batches by itself. Records are never moved and files never cut.
+//! The owner decides where every byte will lie before it is written, so that a location is known at
+//! once; the writer follows. Batches that gather while a write or sync runs go out together: an
+//! idle store writes at once, a busy one batches by itself. Records are never moved and files never
+//! cut.
 
 mod filescan;
 mod scan;

@@ -1,8 +1,8 @@
 //! Reading the journal back: which records are there, where it ends, and what is damaged.
 //!
-//! Bytes that do not prove themselves are rot when they lie below a position that was known durable, and
-//! the torn end of the last write otherwise; docs/FORMAT.md has the rule. Scanning changes nothing on
-//! disk, so a crash in the middle of it changes nothing either.
+//! Bytes that do not prove themselves are rot when they lie below a position that was known
+//! durable, and the torn end of the last write otherwise; docs/FORMAT.md has the rule. Scanning
+//! changes nothing on disk, so a crash in the middle of it changes nothing either.
 
 use std::sync::Arc;
 
@@ -52,8 +52,8 @@ pub(crate) struct Scan {
     pub(crate) report: Vec<String>,
     /// Messages whose bodies are damaged: group and sequence.
     pub(crate) lost: Vec<(u64, u64)>,
-    /// Group, index, position: records of the group with that index or more, before that position, are
-    /// replaced.
+    /// Group, index, position: records of the group with that index or more, before that position,
+    /// are replaced.
     pub(crate) replaced: Vec<(u64, u64, Lsn)>,
     retired: u32,
     durable: Lsn,
@@ -83,7 +83,8 @@ fn load<'a>(
     Ok(bytes)
 }
 
-/// Reads the journal files above `retired`; everything below `durable` is known to have been durable.
+/// Reads the journal files above `retired`; everything below `durable` is known to have been
+/// durable.
 pub(crate) fn scan(
     files: &Files,
     names: &[String],
@@ -263,8 +264,8 @@ impl Scan {
         }
     }
 
-    /// Whether the first of `later` goes on from a file whose bytes never arrived. If they had arrived,
-    /// that file is damaged, and what comes later counts.
+    /// Whether the first of `later` goes on from a file whose bytes never arrived. If they had
+    /// arrived, that file is damaged, and what comes later counts.
     fn follows_nothing(
         &mut self,
         earlier: &[Candidate],

@@ -1,7 +1,8 @@
 //! The disk thread's half of the journal.
 //!
-//! Everything that gathered goes out in one write per file; one sync makes all of it durable. A failed
-//! call is final: what it left behind is unknown, so nothing is retried and the store takes no more.
+//! Everything that gathered goes out in one write per file; one sync makes all of it durable. A
+//! failed call is final: what it left behind is unknown, so nothing is retried and the store takes
+//! no more.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -91,7 +92,8 @@ impl JournalWriter {
         !queue.batches.is_empty()
     }
 
-    /// As [`wait`](Self::wait), but also returns after `timeout`, with `Some(false)`; `None` means stopped.
+    /// As [`wait`](Self::wait), but also returns after `timeout`, with `Some(false)`; `None` means
+    /// stopped.
     #[must_use]
     pub fn wait_for(&self, timeout: std::time::Duration) -> Option<bool> {
         let mut queue = self.shared.queue.lock();
@@ -163,8 +165,8 @@ impl JournalWriter {
         Ok(self.synced)
     }
 
-    /// Notes in the file how far it is durable, so that damage to the newest batch is not taken for a torn
-    /// write. To be called when nothing waits; needs no sync.
+    /// Notes in the file how far it is durable, so that damage to the newest batch is not taken for
+    /// a torn write. To be called when nothing waits; needs no sync.
     ///
     /// # Errors
     /// The store has failed, now or earlier.

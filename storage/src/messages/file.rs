@@ -1,8 +1,8 @@
 //! Messages that lie in files: in the journal right after they were written, in segments later.
 //!
-//! Messages up to `copied_through` are in segments, later ones in the journal. For each segment the store
-//! remembers how many of its messages are alive and which single ones died: that is what a checkpoint
-//! must say about a sealed file.
+//! Messages up to `copied_through` are in segments, later ones in the journal. For each segment the
+//! store remembers how many of its messages are alive and which single ones died: that is what a
+//! checkpoint must say about a sealed file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -153,8 +153,8 @@ impl FileMessages {
         })
     }
 
-    /// The live messages in journal files up to `through` that no copy pass has seen, and the sequence up
-    /// to which that is all of them.
+    /// The live messages in journal files up to `through` that no copy pass has seen, and the
+    /// sequence up to which that is all of them.
     pub(crate) fn uncopied(&self, through: u32) -> (Vec<CopyItem>, u64) {
         let mut items = Vec::new();
         for (seq, entry) in self.index.entries_from(self.bodies.copied_through + 1) {
@@ -309,7 +309,8 @@ impl FileMessages {
         !self.bodies.erasures.is_empty()
     }
 
-    /// Whether a segment holds only dead messages of this store, so that a checkpoint would free space.
+    /// Whether a segment holds only dead messages of this store, so that a checkpoint would free
+    /// space.
     #[must_use]
     pub fn has_dead_segments(&self) -> bool {
         self.bodies.segments.values().any(|holder| holder.live == 0)

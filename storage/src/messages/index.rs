@@ -1,6 +1,7 @@
 //! Sequence, key and time index of one store, with the accounting; shared by all kinds of store.
 //!
-//! The index knows where a message lies only as an opaque `place`, which the owner of the bytes reads.
+//! The index knows where a message lies only as an opaque `place`, which the owner of the bytes
+//! reads.
 
 use super::keys::KeyTable;
 use super::seqmap::SeqMap;
@@ -250,8 +251,8 @@ impl Index {
         }
     }
 
-    /// Walks messages until one matches, asking the filter once per key; gives up when walking the keys
-    /// would have been cheaper.
+    /// Walks messages until one matches, asking the filter once per key; gives up when walking the
+    /// keys would have been cheaper.
     fn scan(&self, entries: impl Iterator<Item = (u64, Entry)>, filter: &dyn KeyFilter) -> Scan {
         let budget = SCAN_MIN + 2 * self.keys.live();
         let mut refused = Refused::default();

@@ -1,7 +1,7 @@
 //! The keys of one store: names in one arena, a hash table of 32-bit ids, and each key's sequences.
 //!
-//! An id whose last message went stays readable until the next insertion, so that the caller can still
-//! ask which key a removed message had; then the id and its name are reclaimed.
+//! An id whose last message went stays readable until the next insertion, so that the caller can
+//! still ask which key a removed message had; then the id and its name are reclaimed.
 
 use std::hash::BuildHasher;
 

@@ -1,8 +1,8 @@
 //! The committed messages of one stream: what a reader may see, by sequence, by key and by time.
 //!
-//! Invariants: sequences ascend strictly; a message is here only once it is committed; every answer is
-//! exact at every moment (no "needs update" flags). Nothing here writes: the journal is written before a
-//! message is inserted, and a removal is journaled by the caller before it is applied.
+//! Invariants: sequences ascend strictly; a message is here only once it is committed; every answer
+//! is exact at every moment (no "needs update" flags). Nothing here writes: the journal is written
+//! before a message is inserted, and a removal is journaled by the caller before it is applied.
 
 mod file;
 mod index;
@@ -33,8 +33,8 @@ pub trait KeyFilter {
     fn is_everything(&self) -> bool;
 }
 
-/// A short name for a key of one store. It stays valid while a message of the key exists, and after the
-/// removal of the last one until the next insertion.
+/// A short name for a key of one store. It stays valid while a message of the key exists, and after
+/// the removal of the last one until the next insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(pub(crate) u32);
 
@@ -207,12 +207,12 @@ pub trait MessageStore: Send + Debug {
     /// What is known of the message with this sequence.
     fn meta(&self, seq: u64) -> Option<Meta>;
 
-    /// Removes a message. With `erase` its bytes are also overwritten: in memory by being freed, in a file
-    /// after the next checkpoint of the group.
+    /// Removes a message. With `erase` its bytes are also overwritten: in memory by being freed, in
+    /// a file after the next checkpoint of the group.
     fn remove(&mut self, seq: u64, erase: bool) -> Option<Meta>;
 
-    /// Removes everything below `first_seq`, which becomes the first sequence; past the end, the last
-    /// sequence becomes `first_seq - 1`. `removed` sees each removed message and its key.
+    /// Removes everything below `first_seq`, which becomes the first sequence; past the end, the
+    /// last sequence becomes `first_seq - 1`. `removed` sees each removed message and its key.
     fn remove_front(&mut self, first_seq: u64, removed: &mut dyn FnMut(&Meta, &[u8]));
 
     /// The first message at or after `from`.

@@ -1,9 +1,10 @@
 //! An ordered map from ascending sequences to small values, made for logs.
 //!
 //! Entries are appended at the end and removed anywhere. They live in chunks of at most [`CHUNK`]
-//! entries, as distances to the chunk's base, so that a dense log finds an entry by arithmetic and a
-//! sparse one (a few live keys among millions of overwritten ones) costs what is live. Neighbouring
-//! chunks that are nearly empty are merged, so look-ups stay logarithmic in the number of live entries.
+//! entries, as distances to the chunk's base, so that a dense log finds an entry by arithmetic and
+//! a sparse one (a few live keys among millions of overwritten ones) costs what is live.
+//! Neighbouring chunks that are nearly empty are merged, so look-ups stay logarithmic in the number
+//! of live entries.
 
 use std::collections::VecDeque;
 
@@ -84,7 +85,8 @@ impl<V: Copy> Chunk<V> {
         value
     }
 
-    /// Gives memory back once less than half of it is used; the halving makes this constant per removal.
+    /// Gives memory back once less than half of it is used; the halving makes this constant per
+    /// removal.
     fn shrink(&mut self) {
         if self.deltas.capacity() >= SMALL && self.live() * 2 < self.deltas.capacity() {
             self.deltas.drain(..self.start);
@@ -260,7 +262,8 @@ impl<V: Copy> SeqMap<V> {
         self.len - earlier - (holder.live() - inside)
     }
 
-    /// The first entry that satisfies `holds`, which must be false for every entry with a mark below `mark`.
+    /// The first entry that satisfies `holds`, which must be false for every entry with a mark
+    /// below `mark`.
     pub(super) fn first_marked(&self, mark: i64, holds: impl Fn(&V) -> bool) -> Option<(u64, V)> {
         let chunk = self.chunks.partition_point(|chunk| chunk.mark < mark);
         let at = self.chunks.get(chunk)?.start;

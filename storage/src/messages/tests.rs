@@ -366,7 +366,9 @@ fn memory_size(row: &Row) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 60, failure_persistence: None, ..Default::default()
+    })]
 
     #[test]
     fn memory_store_agrees_with_the_model(ops in prop::collection::vec(op(), 1..700)) {

@@ -1,7 +1,7 @@
 //! Checkpoints: states of groups that make old journal files superfluous.
 //!
-//! A job writes one file with the sections of all groups handed in and makes it durable; only then the
-//! owner lets go of the files that nothing needs any more, and a second job removes them.
+//! A job writes one file with the sections of all groups handed in and makes it durable; only then
+//! the owner lets go of the files that nothing needs any more, and a second job removes them.
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -108,8 +108,8 @@ pub struct Retire {
 }
 
 impl Store {
-    /// The oldest journal files, when more than `keep` bytes of complete files are in use. Everything
-    /// below `applied` must have been applied and inserted.
+    /// The oldest journal files, when more than `keep` bytes of complete files are in use.
+    /// Everything below `applied` must have been applied and inserted.
     #[must_use]
     pub fn plan_retire(&self, applied: Lsn, keep: u64) -> Option<Retire> {
         let complete: Vec<&FileUse> = self
@@ -138,8 +138,8 @@ impl Store {
         (through > 0).then_some(Retire { through, groups })
     }
 
-    /// Begins a checkpoint. With `retire`, all its groups have to be added, after they were copied; then
-    /// the journal files are freed. One checkpoint at a time.
+    /// Begins a checkpoint. With `retire`, all its groups have to be added, after they were copied;
+    /// then the journal files are freed. One checkpoint at a time.
     #[must_use]
     pub fn begin_checkpoint(&self, retire: Option<&Retire>) -> Checkpoint {
         Checkpoint {
@@ -317,8 +317,8 @@ impl Store {
 }
 
 impl Checkpoint {
-    /// Adds a group: all its records below `covered` are part of `blob` and of its messages, which are
-    /// inserted as far as that and no further.
+    /// Adds a group: all its records below `covered` are part of `blob` and of its messages, which
+    /// are inserted as far as that and no further.
     pub fn add(
         &mut self,
         group: u64,
@@ -426,7 +426,8 @@ impl CheckpointJob {
 }
 
 impl Cleanup {
-    /// Removes or renames; blocks on the disk. What cannot be removed now is found at the next opening.
+    /// Removes or renames; blocks on the disk. What cannot be removed now is found at the next
+    /// opening.
     #[must_use]
     pub fn run(self) -> Cleaned {
         let disk = &self.files.disk;

@@ -1,7 +1,7 @@
 //! Copying what outlives the journal into segments.
 //!
-//! The owner collects what is alive in the oldest journal files, a job copies it on any thread, and the
-//! owner swaps the locations. Nothing depends on the copies until a checkpoint names them.
+//! The owner collects what is alive in the oldest journal files, a job copies it on any thread, and
+//! the owner swaps the locations. Nothing depends on the copies until a checkpoint names them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -76,7 +76,8 @@ impl Store {
         }
     }
 
-    /// Takes over the new segments. Every group's messages must be relocated before anything else happens.
+    /// Takes over the new segments. Every group's messages must be relocated before anything else
+    /// happens.
     pub fn finish_copy(&mut self, copied: &Copied) {
         for (number, generation, groups) in &copied.segments {
             let name = file_name(SEGMENT, *number);
@@ -88,8 +89,8 @@ impl Store {
 }
 
 impl CopyJob {
-    /// Adds what a group has in the journal files concerned, and in segments that are mostly dead. Once a
-    /// group.
+    /// Adds what a group has in the journal files concerned, and in segments that are mostly dead.
+    /// Once a group.
     pub fn add(&mut self, group: u64, messages: &FileMessages) {
         let (tail, through) = messages.uncopied(self.through);
         let mut items = messages.sparse(REWRITE_MAX);

@@ -1,8 +1,9 @@
 //! Overwriting what was to be erased.
 //!
-//! A record is erased in place once a durable checkpoint says that its message is gone: the header block
-//! and the payload become zeros, with checksums that match, so that the file stays sound. A crash in the
-//! middle may leave the record damaged, which harms nobody: nothing refers to it any more.
+//! A record is erased in place once a durable checkpoint says that its message is gone: the header
+//! block and the payload become zeros, with checksums that match, so that the file stays sound. A
+//! crash in the middle may leave the record damaged, which harms nobody: nothing refers to it any
+//! more.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;

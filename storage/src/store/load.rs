@@ -223,8 +223,8 @@ impl Segments {
         Ok(messages)
     }
 
-    /// Everything that was found wrong. Damaged files are marked, so that they are set aside and not removed
-    /// once nothing needs them any more.
+    /// Everything that was found wrong. Damaged files are marked, so that they are set aside and
+    /// not removed once nothing needs them any more.
     pub(super) fn into_report(self, files: &Files) -> Vec<String> {
         let mut report = self.report;
         for (number, reader) in self.open {

@@ -1,8 +1,8 @@
 //! The store of one data directory: the journal that all groups share, and what they keep.
 //!
-//! One thread owns the [`Store`]; the [`JournalWriter`](crate::JournalWriter) belongs to the disk thread.
-//! The owner appends records, learns from the disk thread how far the journal is durable, and only then
-//! inserts messages into the groups' [`FileMessages`] and tells anybody.
+//! One thread owns the [`Store`]; the [`JournalWriter`](crate::JournalWriter) belongs to the disk
+//! thread. The owner appends records, learns from the disk thread how far the journal is durable,
+//! and only then inserts messages into the groups' [`FileMessages`] and tells anybody.
 
 mod checkpoint;
 mod copy;
@@ -125,7 +125,8 @@ impl Store {
         self.journal.stop();
     }
 
-    /// Begins a group that has no state yet, whose first sequence will be `first_seq` (0 for the usual).
+    /// Begins a group that has no state yet, whose first sequence will be `first_seq` (0 for the
+    /// usual).
     #[must_use]
     pub fn create_group(&mut self, id: u64, first_seq: u64) -> FileMessages {
         self.groups.entry(id).or_insert(0);
@@ -137,8 +138,8 @@ impl Store {
         messages
     }
 
-    /// Forgets a group for good; its number must not be used again. To be called once the removal is
-    /// durable in the journal. Space is freed by later checkpoints.
+    /// Forgets a group for good; its number must not be used again. To be called once the removal
+    /// is durable in the journal. Space is freed by later checkpoints.
     pub fn drop_group(&mut self, id: u64) {
         if self.groups.remove(&id).is_some() {
             self.dropped.push(id);

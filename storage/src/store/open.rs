@@ -112,8 +112,8 @@ impl Replay {
 }
 
 impl Store {
-    /// Opens a directory, which is created when it is not there. A fresh one stays empty until the first
-    /// record is written.
+    /// Opens a directory, which is created when it is not there. A fresh one stays empty until the
+    /// first record is written.
     ///
     /// # Errors
     /// The directory is in use, or the disk refused a call. Damage is not an error: it is reported.
@@ -270,7 +270,8 @@ impl Recovered {
     }
 }
 
-/// Loads segments and, from the journal, the messages that were not copied when the checkpoint was taken.
+/// Loads segments and, from the journal, the messages that were not copied when the checkpoint was
+/// taken.
 fn recover(
     files: &Arc<Files>,
     checkpoints: Checkpoints,

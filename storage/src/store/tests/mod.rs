@@ -124,8 +124,8 @@ pub(crate) fn insert(messages: &mut FileMessages, record: &Record<'_>, location:
         .unwrap();
 }
 
-/// Copies what is alive out of complete journal files, checkpoints the groups and lets the files go.
-/// Says how far it got when the disk refuses.
+/// Copies what is alive out of complete journal files, checkpoints the groups and lets the files
+/// go. Says how far it got when the disk refuses.
 pub(crate) fn maintain(
     store: &mut Store,
     applied: Lsn,
