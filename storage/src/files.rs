@@ -32,7 +32,7 @@ pub(crate) fn file_name(kind: &str, number: u32) -> String {
 pub(crate) fn file_number(kind: &str, name: &str) -> Option<u32> {
     let digits = name.strip_prefix(kind)?.strip_prefix('-')?;
     let number = digits.parse().ok()?;
-    (file_name(kind, number) == name).then_some(number)
+    (number > 0 && file_name(kind, number) == name).then_some(number)
 }
 
 /// One file that holds records.

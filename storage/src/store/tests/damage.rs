@@ -113,3 +113,37 @@ fn messages_with_damaged_bytes_are_refused() {
     }
     assert!(messages.get(9).unwrap().is_some());
 }
+
+/// Overwrites a stretch of a file with noise.
+fn scribble(disk: &FaultDisk, name: &str, choose: &mut impl FnMut(usize) -> usize) {
+    use crate::disk::Disk as _;
+    let file = disk.open(&Path::new(DIR).join(name)).unwrap();
+    let size = file.size().unwrap() as usize;
+    let len = 1 + choose(700.min(size));
+    let noise: Vec<u8> = (0..len).map(|_| choose(256) as u8).collect();
+    let at = choose(size - len + 1) as u64;
+    file.write_at(at, &mut [std::io::IoSlice::new(&noise)])
+        .unwrap();
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config {
+        cases: 150, failure_persistence: None, ..Default::default()
+    })]
+
+    #[test]
+    fn noise_alters_nothing_and_is_reported(seed in proptest::num::u64::ANY, times in 1..4_u8) {
+        let (disk, records) = written();
+        let mut state = seed;
+        let mut choose = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        let names = journal_files(&disk);
+        for _ in 0..times {
+            let name = &names[choose(names.len())];
+            scribble(&disk, name, &mut choose);
+        }
+        missing(&disk.kill(), &records, "noise");
+    }
+}
