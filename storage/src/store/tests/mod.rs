@@ -209,3 +209,37 @@ fn a_later_record_with_a_lower_index_replaces() {
     let kept: Vec<Written> = [0, 1, 4, 5].iter().map(|at| records[*at].clone()).collect();
     assert_eq!(found, kept);
 }
+
+#[test]
+fn a_disk_thread_drains_what_the_owner_seals() {
+    const COUNT: u64 = 2_000;
+    let disk = FaultDisk::new();
+    let Opened {
+        mut store,
+        mut writer,
+        ..
+    } = open(&disk, 1).unwrap();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let mut durable = Lsn::default();
+            while writer.wait() {
+                writer.write().unwrap();
+                let synced = writer.sync().unwrap();
+                assert!(synced >= durable);
+                durable = synced;
+            }
+            durable
+        });
+        for at in 0..COUNT {
+            store.append(&Written::message(at).record());
+            if at % 7 == 0 {
+                store.seal();
+            }
+        }
+        store.stop();
+        assert_eq!(thread.join().unwrap(), store.end());
+    });
+    drop(store);
+    let found = replayed(open(&disk.crash(3), 2).unwrap().replay);
+    assert_eq!(found.len() as u64, COUNT);
+}
