@@ -22,7 +22,7 @@ use crate::jetstream::log::Log;
 use crate::jetstream::maintenance::Maintenance;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
-use crate::jetstream::stream::batch::TIMER;
+use crate::jetstream::stream::{batch, fast};
 use crate::jetstream::streams::Streams;
 
 /// Most messages that leave before the inbox is looked at again.
@@ -301,7 +301,8 @@ impl Core {
             let over = self.with_stream(id, now, out, |stream, env| {
                 match consumer {
                     0 => stream.sweep(env),
-                    TIMER => stream.expire_batches(env),
+                    batch::TIMER => stream.expire_batches(env),
+                    fast::TIMER => stream.expire_fast(env),
                     _ => {}
                 }
                 let over = stream.with_consumer(consumer, env, |one, ctx| {
@@ -443,6 +444,7 @@ impl Core {
         self.with_stream(id, now, out, |stream, env| {
             stream.unaccount(env);
             stream.drop_batches(env);
+            stream.drop_fast(env);
             env.agenda.timers.set(id, 0, None);
             let event = StreamAction {
                 stream: &stream.config.name,

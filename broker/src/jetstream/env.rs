@@ -50,6 +50,8 @@ pub(crate) struct Agenda {
     pub(crate) timers: Timers,
     /// Atomic batches that are open on this server.
     pub(crate) open_batches: usize,
+    /// Fast batches that are open on this server.
+    pub(crate) fast_batches: usize,
     /// Buffer for answers.
     pub(crate) buffer: Vec<u8>,
     /// Buffer for reply subjects.

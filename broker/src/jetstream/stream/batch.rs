@@ -262,18 +262,7 @@ impl Stream {
             ..PubAck::default()
         }
         .write(&mut body);
-        if message.reply.is_empty() || self.config.no_ack {
-            return Ok(());
-        }
-        match env.log.waits() {
-            Some(lsn) if self.group.is_some() => {
-                let reply = env.log.commits.bytes.push(message.reply);
-                env.log
-                    .commits
-                    .push(lsn, self.id, What::Ack { reply, body });
-            }
-            _ => env.send(self.account, message.reply, &body),
-        }
+        self.answer_when_durable(body, message.reply, env);
         Ok(())
     }
 
@@ -331,7 +320,6 @@ impl Stream {
             }
             let attempt = Attempt {
                 subject: &part.subject,
-                reply: &[],
                 block: &part.block,
                 headers,
                 payload: &part.payload,

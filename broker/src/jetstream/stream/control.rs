@@ -85,6 +85,9 @@ impl Stream {
             .reserved(self.in_memory(), before, self.config.max_bytes);
         self.dedupe.expire(env.now);
         self.listen(env.settings, env.out);
+        if !self.config.allow_batched {
+            self.drop_fast(env);
+        }
         if !self.config.allow_atomic {
             self.drop_batches(env);
         }

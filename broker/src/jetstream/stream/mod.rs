@@ -11,6 +11,7 @@ pub(crate) mod control;
 pub(crate) mod dedupe;
 pub(crate) mod direct_get;
 pub(crate) mod expiry;
+pub(crate) mod fast;
 pub(crate) mod headers;
 pub(crate) mod info;
 pub(crate) mod publish;
@@ -30,6 +31,7 @@ use crate::jetstream::stream::apply::Change;
 use crate::jetstream::stream::batch::Batches;
 use crate::jetstream::stream::consumers::Consumers;
 use crate::jetstream::stream::dedupe::Dedupe;
+use crate::jetstream::stream::fast::FastBatches;
 use crate::jetstream::stream::staged::Staged;
 
 /// One stream.
@@ -57,6 +59,8 @@ pub(crate) struct Stream {
     pub(crate) consumers: Consumers,
     /// Atomic batches that are open.
     pub(crate) batches: Batches,
+    /// Fast batches that are open.
+    pub(crate) fast: FastBatches,
     /// During recovery: a batch of which not everything was read yet.
     pub(crate) partial: Option<Partial>,
     /// What applying did and consumers have not heard of.
@@ -99,6 +103,7 @@ impl Stream {
             last_msg_id: Vec::new(),
             consumers: Consumers::default(),
             batches: Batches::default(),
+            fast: FastBatches::default(),
             partial: None,
             changes: Vec::new(),
             released: Vec::new(),

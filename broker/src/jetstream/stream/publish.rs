@@ -10,6 +10,7 @@ use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{Inbound, Timestamp};
 use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::fast;
 use crate::jetstream::stream::headers::{PublishHeaders, status_len};
 use crate::jetstream::stream::publish_checks::{Ahead, Attempt, Refusal};
 
@@ -33,12 +34,14 @@ impl Stream {
         } else {
             PublishHeaders::scan(block)
         };
+        if message.reply.ends_with(fast::SUFFIX) && !self.config.sealed {
+            return self.publish_fast(message, block, &headers, env);
+        }
         if !headers.batch_id.is_empty() && !self.config.sealed {
             return self.publish_part(message, block, &headers, env);
         }
         let attempt = Attempt {
             subject: message.subject,
-            reply: message.reply,
             block,
             headers,
             payload: message.payload,
@@ -56,7 +59,13 @@ impl Stream {
         }
     }
 
-    fn store(&mut self, message: &Inbound<'_>, block: &[u8], msg_id: &[u8], env: &mut Env<'_>) {
+    pub(super) fn store(
+        &mut self,
+        message: &Inbound<'_>,
+        block: &[u8],
+        msg_id: &[u8],
+        env: &mut Env<'_>,
+    ) {
         let seq = self.staged.last_seq + 1;
         let timestamp = env.now.max(self.messages.state().last_ts);
         let insert = Insert {
@@ -122,7 +131,12 @@ impl Stream {
     }
 
     /// Acknowledges a message that nobody is interested in; it uses up a sequence all the same.
-    fn skip(&mut self, message: &Inbound<'_>, headers: &PublishHeaders<'_>, env: &mut Env<'_>) {
+    pub(super) fn skip(
+        &mut self,
+        message: &Inbound<'_>,
+        headers: &PublishHeaders<'_>,
+        env: &mut Env<'_>,
+    ) {
         let seq = self.staged.last_seq + 1;
         let entry = Entry::Skip {
             seq,

@@ -27,8 +27,6 @@ const MAX_HEADERS: usize = 65_535;
 pub(crate) struct Attempt<'a> {
     /// Its subject.
     pub(crate) subject: &'a [u8],
-    /// Its reply subject.
-    pub(crate) reply: &'a [u8],
     /// Its header block, as it would be stored.
     pub(crate) block: &'a [u8],
     /// What the server reads from the block.
@@ -78,7 +76,6 @@ type Check = fn(&Stream, &Attempt<'_>) -> Result<(), Refusal>;
 const CHECKS: &[Check] = &[
     record_size,
     sealed,
-    fast_ingest,
     increments,
     expected_stream,
     ttl_allowed,
@@ -134,14 +131,6 @@ fn record_size(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
 fn sealed(stream: &Stream, _: &Attempt<'_>) -> Result<(), Refusal> {
     if stream.config.sealed {
         return Err(ApiError::stream_sealed().into());
-    }
-    Ok(())
-}
-
-/// Fast ingest cannot be switched on yet.
-fn fast_ingest(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
-    if attempt.reply.ends_with(b".$FI") {
-        return Err(ApiError::batch_publish_disabled().into());
     }
     Ok(())
 }

@@ -160,3 +160,48 @@ fn a_crash_leaves_all_of_a_batch_or_nothing() {
     }
     assert!(whole > 0 && whole < 40, "{whole}");
 }
+
+#[test]
+fn fast_ingest_answers_now_and_then() {
+    for storage in ["file", "memory"] {
+        let mut rig = Rig::new();
+        rig.stream(&format!(
+            r#"{{"name":"S","allow_batched":true,"storage":"{storage}"}}"#
+        ));
+        let mut send = |seq: u64, mode: &str, operation: u8| -> Vec<String> {
+            rig.take();
+            rig.send(
+                "S",
+                &format!("in.x.b.2.{mode}.{seq}.{operation}.$FI"),
+                "",
+                "",
+            );
+            rig.settle();
+            rig.take().into_iter().map(|sent| sent.payload).collect()
+        };
+        let ack = |seq: u64| format!(r#"{{"type":"ack","seq":{seq},"msgs":2}}"#);
+        assert_eq!(send(1, "ok", 0), [ack(0)]);
+        assert_eq!(send(2, "ok", 1), [ack(2)]);
+        let gap = r#"{"type":"gap","last_seq":3,"seq":4}"#.to_owned();
+        assert_eq!(send(4, "ok", 1), [gap]);
+        assert_eq!(send(4, "ok", 4), [ack(4)]);
+        assert_eq!(
+            send(5, "ok", 2),
+            [r#"{"stream":"S","seq":4,"batch":"b","count":5}"#]
+        );
+        let unknown = nak(400, 10208, "batch publish ID unknown", "S");
+        assert_eq!(send(6, "ok", 1), [unknown]);
+        let invalid = nak(400, 10206, "batch publish pattern is invalid", "S");
+        assert_eq!(send(1, "maybe", 0), [invalid.clone()]);
+        assert_eq!(send(1, "ok", 3), [invalid]);
+        assert_eq!(rig.state("S"), (4, 1, 4));
+    }
+    let mut rig = Rig::new();
+    rig.stream(r#"{"name":"S"}"#);
+    rig.take();
+    rig.send("S", "in.x.b.2.ok.1.0.$FI", "", "");
+    assert_eq!(
+        rig.take()[0].payload,
+        nak(400, 10205, "batch publish is disabled", "S")
+    );
+}

@@ -344,7 +344,6 @@ pub fn unsupported(config: &StreamConfig) -> Option<ApiError> {
         ("allow_msg_ttl", config.allow_msg_ttl),
         ("allow_msg_counter", config.allow_msg_counter),
         ("allow_msg_schedules", config.allow_msg_schedules),
-        ("allow_batched", config.allow_batched),
         (
             "persist_mode async",
             config.persist_mode == PersistMode::Async,
