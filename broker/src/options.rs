@@ -113,6 +113,32 @@ pub struct JetStreamOptions {
     pub domain: Option<String>,
     /// Whether unknown fields of API requests are errors.
     pub strict: bool,
+    /// Ceilings for what streams and consumers ask for.
+    pub limits: JetStreamLimits,
+}
+
+/// Settings of the `jetstream { limits }` block; 0 = no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JetStreamLimits {
+    /// Largest `max_ack_pending` of a consumer, and its default up to 1000.
+    pub max_ack_pending: i64,
+    /// Largest `max_batch` of a pull consumer, and its default.
+    pub max_request_batch: i64,
+    /// Largest `duplicate_window` of a stream, and its default up to two minutes.
+    pub duplicate_window: Duration,
+    /// Most consumers of a stream that sets no `max_consumers`.
+    pub default_max_consumers: usize,
+}
+
+impl Default for JetStreamLimits {
+    fn default() -> Self {
+        Self {
+            max_ack_pending: 0,
+            max_request_batch: 0,
+            duplicate_window: Duration::ZERO,
+            default_max_consumers: 1000,
+        }
+    }
 }
 
 impl JetStreamOptions {
@@ -135,6 +161,7 @@ impl Default for JetStreamOptions {
             sync: SyncPolicy::Always,
             domain: None,
             strict: true,
+            limits: JetStreamLimits::default(),
         }
     }
 }

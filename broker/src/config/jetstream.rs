@@ -27,7 +27,6 @@ const NOT_BUILT: &[&str] = &[
     "meta_compact_size",
     "meta_compact_sync",
     "max_concurrent_io",
-    "limits",
     "tpm",
 ];
 
@@ -104,6 +103,7 @@ fn known(
         "max_file_store" | "max_file" => {
             values::storage(node, "max_file_store").map(|max| jetstream.max_file = max)
         }
+        "limits" => limits(node, jetstream, findings),
         "sync_interval" | "sync" => sync(node, key, findings).map(|sync| jetstream.sync = sync),
         "domain" => values::text(node).and_then(|domain| {
             if domain.contains(['.', '*', '>']) {
@@ -122,4 +122,40 @@ fn sync(node: &Node, key: &str, findings: &mut Findings<'_>) -> Read<SyncPolicy>
             .ok_or_else(|| format!("error parsing {key}: time: invalid duration {text:?}")),
         _ => values::duration(node, key, findings).map(SyncPolicy::Lazy),
     }
+}
+
+/// Keys of the `limits` block that this server has nothing behind yet.
+const LIMITS_NOT_BUILT: &[&str] = &["max_ha_assets", "batch"];
+
+fn limits(node: &Node, jetstream: &mut JetStreamOptions, findings: &mut Findings<'_>) -> Read<()> {
+    let Value::Map(map) = &node.value else {
+        return Err(format!(
+            "expected a map to define limits, got {}",
+            node.value.go_type()
+        ));
+    };
+    let limits = &mut jetstream.limits;
+    for entry in map {
+        let (key, node) = (entry.key.to_ascii_lowercase(), &entry.node);
+        let read = match key.as_str() {
+            "max_ack_pending" => values::int(node).map(|most| limits.max_ack_pending = most.max(0)),
+            "max_request_batch" => {
+                values::int(node).map(|most| limits.max_request_batch = most.max(0))
+            }
+            "duplicate_window" => values::duration(node, &key, findings)
+                .map(|longest| limits.duplicate_window = longest),
+            // -1 is no limit.
+            "default_max_consumers" => values::int(node)
+                .map(|most| limits.default_max_consumers = usize::try_from(most).unwrap_or(0)),
+            _ if entry.used => Ok(()),
+            _ => {
+                findings.unknown(&entry.key, node, LIMITS_NOT_BUILT);
+                Ok(())
+            }
+        };
+        if let Err(text) = read {
+            findings.error(node.position, &text);
+        }
+    }
+    Ok(())
 }

@@ -79,6 +79,20 @@ fn a_file_for_nats_server_is_understood() {
 }
 
 #[test]
+fn limits_of_jetstream() {
+    let text = "jetstream { limits { max_request_batch: 100, default_max_consumers: -1 } }";
+    let limits = good(text).jetstream.unwrap().limits;
+    assert_eq!(
+        (limits.max_request_batch, limits.default_max_consumers),
+        (100, 0)
+    );
+    assert_eq!(
+        errors("jetstream { limits { batch { max_msgs: 1 } } }").len(),
+        1
+    );
+}
+
+#[test]
 fn durability_is_what_the_file_says() {
     let sync = |text: &str| good(text).jetstream.unwrap().sync;
     assert_eq!(

@@ -21,6 +21,14 @@ pub struct Settings {
     pub max_payload: u64,
     /// Bytes of complete journal files that are kept before their messages move to segments.
     pub keep: u64,
+    /// Largest `max_ack_pending` of a consumer, 0 for no limit.
+    pub max_ack_pending: i64,
+    /// Largest `max_batch` of a consumer, 0 for no limit.
+    pub max_request_batch: i64,
+    /// Largest `duplicate_window` of a stream in nanoseconds, 0 for no limit.
+    pub max_duplicate_window: i64,
+    /// Most consumers of a stream that sets no limit itself, 0 for no limit.
+    pub default_max_consumers: usize,
     /// The accounts that have JetStream.
     pub accounts: Vec<AccountId>,
 }
@@ -36,6 +44,10 @@ impl Default for Settings {
             max_pending: 64 << 20,
             max_payload: 1 << 20,
             keep: 64 << 20,
+            max_ack_pending: 0,
+            max_request_batch: 0,
+            max_duplicate_window: 0,
+            default_max_consumers: 1000,
             accounts: vec![0],
         }
     }

@@ -117,7 +117,14 @@ pub(crate) struct JetStreamConfig {
 /// Limits of JetStream that are not endless.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct JetStreamLimits {
-    pub(crate) default_max_consumers: i64,
+    #[serde(skip_serializing_if = "is_zero_i64")]
+    pub(crate) max_request_batch: i64,
+    #[serde(skip_serializing_if = "is_zero_i64")]
+    pub(crate) max_ack_pending: i64,
+    #[serde(skip_serializing_if = "is_zero_u64")]
+    pub(crate) max_duplicate_window: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) default_max_consumers: usize,
 }
 
 /// What JetStream uses.
@@ -266,5 +273,9 @@ fn is_zero(value: &usize) -> bool {
 }
 
 fn is_zero_u64(value: &u64) -> bool {
+    *value == 0
+}
+
+fn is_zero_i64(value: &i64) -> bool {
     *value == 0
 }

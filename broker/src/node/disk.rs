@@ -12,6 +12,9 @@ use super::inbox::{Inbox, Mail};
 use crate::clock::Clock;
 use crate::options::SyncPolicy;
 
+/// How long the journal must be quiet to count as idle.
+const QUIET: Duration = Duration::from_millis(20);
+
 /// Runs until the store is stopped or fails.
 pub(super) fn run(mut writer: JournalWriter, policy: SyncPolicy, inbox: &Inbox) {
     let ended = match policy {
@@ -26,10 +29,13 @@ pub(super) fn run(mut writer: JournalWriter, policy: SyncPolicy, inbox: &Inbox) 
 /// Everything is synced before it is reported.
 fn always(writer: &mut JournalWriter, inbox: &Inbox) -> Result<(), StoreError> {
     while writer.wait() {
-        writer.write()?;
-        inbox.post(Mail::Durable(writer.sync()?));
-        if !writer.pending() {
-            writer.idle()?;
+        while writer.write()?.is_some() {
+            inbox.post(Mail::Durable(writer.sync()?));
+            // The note of how far the journal is durable is one more block for the next sync to write: it can wait
+            // until nobody does.
+            if writer.wait_for(QUIET) == Some(false) {
+                writer.idle()?;
+            }
         }
     }
     Ok(())

@@ -63,6 +63,16 @@ impl Reporter {
         answered.await.ok()
     }
 
+    fn jetstream_limits(&self) -> Option<JetStreamLimits> {
+        let limits = self.shared.options.jetstream.as_ref()?.limits;
+        Some(JetStreamLimits {
+            max_request_batch: limits.max_request_batch,
+            max_ack_pending: limits.max_ack_pending,
+            max_duplicate_window: nanos(limits.duplicate_window),
+            default_max_consumers: limits.default_max_consumers,
+        })
+    }
+
     fn jetstream_config(&self) -> Option<JetStreamConfig> {
         let (options, limits) = (self.shared.options.jetstream.as_ref()?, self.limits?);
         let (sync_always, sync_interval) = match options.sync {
@@ -245,9 +255,7 @@ impl Source for Reporter {
                 varz.jetstream = VarzJetStream {
                     config: self.jetstream_config(),
                     stats: Some(stats(&report)),
-                    limits: Some(JetStreamLimits {
-                        default_max_consumers: MAX_CONSUMERS,
-                    }),
+                    limits: self.jetstream_limits(),
                 };
             }
             varz
@@ -300,9 +308,7 @@ impl Source for Reporter {
                 now,
                 disabled: false,
                 config: self.jetstream_config().unwrap_or_default(),
-                limits: Some(JetStreamLimits {
-                    default_max_consumers: MAX_CONSUMERS,
-                }),
+                limits: self.jetstream_limits(),
                 streams: report.streams,
                 consumers: report.consumers,
                 messages: report.messages,
@@ -332,8 +338,6 @@ impl Source for Reporter {
 
 /// The account of everybody.
 const GLOBAL: &str = "$G";
-/// Consumers of a stream that sets no limit.
-const MAX_CONSUMERS: i64 = 1000;
 
 fn stats(report: &Report) -> JetStreamStats {
     JetStreamStats {

@@ -95,7 +95,7 @@ impl Call<'_> {
         }
         let (action, pedantic) = (request.action, request.pedantic);
         let target = self.stream(stream)?;
-        let config = rules::consumer(request.config, pedantic, target)?;
+        let config = rules::consumer(request.config, pedantic, target, &self.core.settings)?;
         let existing = match config.name.as_str() {
             "" => None,
             name => target.consumers.id(name),
@@ -132,7 +132,7 @@ impl Call<'_> {
             .streams
             .get(id)
             .ok_or_else(ApiError::stream_not_found)?;
-        rules::check_new(&config, stream)?;
+        rules::check_new(&config, stream, &self.core.settings)?;
         let name = match config.name.as_str() {
             "" => random_name(8, self.out),
             name => name.to_owned(),

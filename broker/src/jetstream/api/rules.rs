@@ -9,10 +9,8 @@ use jetwake_protocol::jetstream::stream::{RetentionPolicy, StreamConfig};
 use jetwake_protocol::jetstream::stream_config::{self, StreamFacts};
 
 use crate::jetstream::api::Call;
+use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
-
-/// Consumers of a stream that sets no limit itself.
-const DEFAULT_MAX_CONSUMERS: usize = 1000;
 
 impl Call<'_> {
     /// A stream's configuration with defaults, if it is valid.
@@ -23,7 +21,7 @@ impl Call<'_> {
         let stream = |name: &str| self.stream(name).ok().map(|stream| &stream.config);
         let facts = StreamFacts {
             account: &AccountLimits::UNLIMITED,
-            max_duplicates: 0,
+            max_duplicates: self.core.settings.max_duplicate_window,
             stream: &stream,
         };
         stream_config::normalize(request.config, request.pedantic, &facts)
@@ -47,12 +45,13 @@ pub(super) fn consumer(
     config: ConsumerConfig,
     pedantic: bool,
     stream: &Stream,
+    settings: &Settings,
 ) -> Result<ConsumerConfig, ApiError> {
     let facts = ConsumerFacts {
         stream: &stream.config,
-        server_max_ack_pending: 0,
+        server_max_ack_pending: settings.max_ack_pending,
         account_max_ack_pending: 0,
-        max_request_batch: 0,
+        max_request_batch: settings.max_request_batch,
     };
     let config = consumer_config::normalize(config, pedantic, &facts)?;
     consumer_config::unsupported(&config).map_or(Ok(config), Err)
@@ -67,11 +66,18 @@ pub(super) fn check_path(name: &str) -> Result<(), ApiError> {
 }
 
 /// What only a new consumer is refused for.
-pub(super) fn check_new(config: &ConsumerConfig, stream: &Stream) -> Result<(), ApiError> {
-    let most = usize::try_from(stream.config.max_consumers)
-        .ok()
-        .filter(|most| *most > 0);
-    if !config.direct && stream.consumers.visible() >= most.unwrap_or(DEFAULT_MAX_CONSUMERS) {
+pub(super) fn check_new(
+    config: &ConsumerConfig,
+    stream: &Stream,
+    settings: &Settings,
+) -> Result<(), ApiError> {
+    let own = usize::try_from(stream.config.max_consumers).unwrap_or(0);
+    let most = if own > 0 {
+        own
+    } else {
+        settings.default_max_consumers
+    };
+    if !config.direct && most > 0 && stream.consumers.visible() >= most {
         return Err(ApiError::maximum_consumers_limit());
     }
     check_queue(config, stream, "")
