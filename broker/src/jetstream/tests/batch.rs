@@ -192,7 +192,7 @@ fn fast_ingest_answers_now_and_then() {
         let unknown = nak(400, 10208, "batch publish ID unknown", "S");
         assert_eq!(send(6, "ok", 1), [unknown]);
         let invalid = nak(400, 10206, "batch publish pattern is invalid", "S");
-        assert_eq!(send(1, "maybe", 0), [invalid.clone()]);
+        assert_eq!(send(1, "maybe", 0), std::slice::from_ref(&invalid));
         assert_eq!(send(1, "ok", 3), [invalid]);
         assert_eq!(rig.state("S"), (4, 1, 4));
     }
