@@ -183,7 +183,8 @@ struct Part {
 /// A batch of which not everything was read yet.
 #[derive(Debug)]
 pub(crate) struct Partial {
-    left: u64,
+    /// Its last sequence.
+    last: u64,
     parts: Vec<Part>,
 }
 
@@ -197,18 +198,15 @@ fn replay_message(stream: &mut Stream, item: &ReplayRecord<'_>) {
         payload: record.payload,
         location: Some(item.location),
     };
-    let Some(mut partial) = stream.partial.take() else {
+    let within = stream
+        .partial
+        .as_ref()
+        .is_some_and(|one| record.seq <= one.last);
+    let Some(partial) = stream.partial.as_mut().filter(|_| within) else {
+        // Nothing follows a batch that was cut off but the entry that says so; this one was only damaged.
+        stream.replay_partial();
         return stream.replay_insert(&insert, item.damaged);
     };
-    if partial
-        .parts
-        .last()
-        .is_some_and(|last| last.seq + 1 != record.seq)
-    {
-        // The batch was never completed, and this is what came after it.
-        return stream.replay_insert(&insert, item.damaged);
-    }
-    partial.left -= 1;
     partial.parts.push(Part {
         seq: record.seq,
         timestamp: record.timestamp,
@@ -218,12 +216,8 @@ fn replay_message(stream: &mut Stream, item: &ReplayRecord<'_>) {
         location: item.location,
         damaged: item.damaged,
     });
-    if partial.left > 0 {
-        stream.partial = Some(partial);
-        return;
-    }
-    for part in &partial.parts {
-        stream.replay_insert(&part.insert(), part.damaged);
+    if record.seq == partial.last {
+        stream.replay_partial();
     }
 }
 
@@ -241,6 +235,13 @@ impl Part {
 }
 
 impl Stream {
+    /// Applies what was read of a batch.
+    fn replay_partial(&mut self) {
+        for part in self.partial.take().map_or(Vec::new(), |one| one.parts) {
+            self.replay_insert(&part.insert(), part.damaged);
+        }
+    }
+
     fn replay_insert(&mut self, message: &Insert<'_>, damaged: bool) {
         if damaged {
             // Its sequence was used, and nobody else may get it.
@@ -257,11 +258,14 @@ impl Stream {
         entry: &Entry<'_>,
         env: &mut crate::jetstream::env::Env<'_>,
     ) -> bool {
-        self.partial = None;
+        if *entry == (Entry::Batch { count: 0 }) {
+            self.partial = None;
+        }
+        self.replay_partial();
         match *entry {
             Entry::Batch { count } if count > 0 => {
                 self.partial = Some(Partial {
-                    left: count,
+                    last: self.messages.state().last_seq + count,
                     parts: Vec::new(),
                 });
             }

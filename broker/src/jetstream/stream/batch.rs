@@ -9,7 +9,7 @@ use jetwake_protocol::jetstream::ApiError;
 use jetwake_protocol::jetstream::advisory::BatchAbandoned;
 use jetwake_protocol::jetstream::puback::PubAck;
 use jetwake_protocol::jetstream::stream::RetentionPolicy;
-use jetwake_storage::Insert;
+use jetwake_storage::{Insert, Location};
 
 use crate::jetstream::advisory::advise;
 use crate::jetstream::api::level_too_high;
@@ -18,7 +18,6 @@ use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{Inbound, Timestamp};
 use crate::jetstream::stream::Stream;
-use crate::jetstream::stream::apply::Rollup;
 use crate::jetstream::stream::headers::{self, PublishHeaders, number};
 use crate::jetstream::stream::publish_checks::{Ahead, Attempt, Refusal};
 
@@ -79,7 +78,7 @@ impl Stream {
     ) {
         match self.stage(message, block, headers, env) {
             Ok(End::Open) => {
-                if !message.reply.is_empty() {
+                if !message.reply.is_empty() && !self.config.no_ack {
                     env.send(self.account, message.reply, &[]);
                 }
             }
@@ -233,6 +232,7 @@ impl Stream {
             let begun = env.log.control(group, &Entry::Batch { count });
             begun.ok_or_else(ApiError::insufficient_resources)?;
         }
+        let (mut logged, mut end) = (Vec::new(), None);
         for (seq, part) in (first..).zip(&batch.parts) {
             let insert = Insert {
                 seq,
@@ -244,8 +244,19 @@ impl Stream {
             };
             let msg_id = headers::value(&part.block, b"Nats-Msg-Id");
             self.remember(msg_id, seq, timestamp);
-            if !self.store_part(&insert, env) {
-                return Err(ApiError::insufficient_resources());
+            let Some(group) = self.group else {
+                self.apply_part(&insert, env);
+                continue;
+            };
+            let appended = env.log.publish(group, &insert);
+            let appended = appended.ok_or_else(ApiError::insufficient_resources)?;
+            logged.push(self.stage_part(&insert, appended.location, env));
+            end = Some(appended.end);
+        }
+        if let Some(end) = end {
+            // All of them wait for the last one: readers see the whole batch or nothing, as recovery does.
+            for item in logged {
+                env.log.commits.push(end, self.id, What::Publish(item));
             }
         }
         let seq = first + count - 1;
@@ -266,58 +277,57 @@ impl Stream {
         Ok(())
     }
 
-    /// Logs a message of a batch, or applies it at once in memory. False if the log is closed.
-    fn store_part(&mut self, insert: &Insert<'_>, env: &mut Env<'_>) -> bool {
-        let Some(group) = self.group else {
-            self.staged.last_seq = insert.seq;
-            self.apply_publish(insert);
-            self.notify(env);
-            if self.config.retention == RetentionPolicy::Interest && !self.wanted(insert.key) {
-                self.released.push(insert.seq);
-            }
-            self.arm_expiry(env);
-            return true;
-        };
-        let Some(appended) = env.log.publish(group, insert) else {
-            return false;
-        };
+    /// Stores a message of a batch in memory.
+    fn apply_part(&mut self, insert: &Insert<'_>, env: &mut Env<'_>) {
+        self.staged.last_seq = insert.seq;
+        self.apply_publish(insert);
+        self.notify(env);
+        if self.config.retention == RetentionPolicy::Interest && !self.wanted(insert.key) {
+            self.released.push(insert.seq);
+        }
+        self.arm_expiry(env);
+    }
+
+    /// Counts a message of a batch that is logged as one in flight.
+    fn stage_part(
+        &mut self,
+        insert: &Insert<'_>,
+        location: Location,
+        env: &mut Env<'_>,
+    ) -> Publish {
         let bytes = &mut env.log.commits.bytes;
         let key = bytes.push(insert.key);
         let item = Publish {
             seq: insert.seq,
             timestamp: insert.timestamp,
-            location: Some(appended.location),
+            location: Some(location),
             key,
             headers: bytes.push(insert.headers),
             payload: bytes.push(insert.payload),
             reply: bytes.push(&[]),
         };
         let size = self.size_of(insert.key, insert.headers, insert.payload);
-        self.staged.push(
-            insert.seq,
-            key,
-            insert.key,
-            u32::try_from(size).unwrap_or(u32::MAX),
-        );
-        env.log
-            .commits
-            .push(appended.end, self.id, What::Publish(item));
-        true
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        self.staged.push(insert.seq, key, insert.key, size);
+        item
     }
 
     /// Judges all messages of a batch; the first that fails is the answer.
     fn judge_batch(&self, batch: &Batch, env: &Env<'_>) -> Result<(), ApiError> {
-        let (mut ids, mut subjects) = (BTreeSet::new(), BTreeSet::new());
+        let mut ids = BTreeSet::new();
+        let mut subjects: BTreeMap<&[u8], u64> = BTreeMap::new();
         let mut ahead = Ahead::default();
         for part in &batch.parts {
-            let mut headers = PublishHeaders::scan(&part.block);
-            self.judge_inside(part, &headers, &subjects, ahead)?;
-            if !headers.msg_id.is_empty() && !ids.insert(headers.msg_id.to_vec()) {
+            let headers = PublishHeaders::scan(&part.block);
+            if !headers.expected_msg_id.is_empty() {
+                let name = "Nats-Expected-Last-Msg-Id";
+                return Err(ApiError::atomic_publish_unsupported_header(name));
+            }
+            if !headers.msg_id.is_empty() && !ids.insert(headers.msg_id) {
                 return Err(ApiError::atomic_publish_contains_duplicate_message());
             }
-            if ahead.messages > 0 {
-                headers.expected_last_seq = &[];
-            }
+            ahead.on_subject = subjects.get(&part.subject[..]).copied().unwrap_or(0);
+            ahead.on_expected = subjects.contains_key(headers.expectation_on(&part.subject));
             let attempt = Attempt {
                 subject: &part.subject,
                 block: &part.block,
@@ -329,7 +339,7 @@ impl Stream {
                 account: env.account,
                 ahead,
             };
-            match self.judge(&attempt) {
+            match self.judge_in_batch(&attempt) {
                 Ok(()) | Err(Refusal::NoInterest) => {}
                 Err(Refusal::Duplicate(_)) => {
                     return Err(ApiError::atomic_publish_contains_duplicate_message());
@@ -338,46 +348,8 @@ impl Stream {
             }
             ahead.messages += 1;
             ahead.bytes += self.size_of(&part.subject, &part.block, &part.payload);
-            subjects.insert(part.subject.clone());
+            *subjects.entry(&part.subject).or_default() += 1;
         }
         Ok(())
-    }
-
-    /// What holds only inside a batch.
-    fn judge_inside(
-        &self,
-        part: &Part,
-        headers: &PublishHeaders<'_>,
-        subjects: &BTreeSet<Vec<u8>>,
-        ahead: Ahead,
-    ) -> Result<(), ApiError> {
-        if !headers.expected_msg_id.is_empty() {
-            let name = "Nats-Expected-Last-Msg-Id";
-            return Err(ApiError::atomic_publish_unsupported_header(name));
-        }
-        if ahead.messages > 0 && !headers.expected_last_seq.is_empty() {
-            let actual = self.staged.last_seq + ahead.messages;
-            return Err(if number(headers.expected_last_seq) == actual {
-                ApiError::stream_wrong_last_sequence_constant()
-            } else {
-                ApiError::wrong_last_sequence(actual)
-            });
-        }
-        let checked = match headers.expected_subject {
-            b"" => &part.subject[..],
-            other => other,
-        };
-        if !headers.expected_subject_seq.is_empty() && subjects.contains(checked) {
-            return Err(ApiError::stream_wrong_last_sequence_constant());
-        }
-        match Rollup::parse(headers.rollup) {
-            Some(Rollup::Subject) if subjects.contains(&part.subject) => {
-                Err(ApiError::stream_rollup_failed("batch rollup sub invalid"))
-            }
-            Some(Rollup::All) if ahead.messages > 0 => {
-                Err(ApiError::stream_rollup_failed("batch rollup all invalid"))
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -78,6 +78,17 @@ impl<'a> PublishHeaders<'a> {
     }
 }
 
+impl<'a> PublishHeaders<'a> {
+    /// The subject whose last sequence is expected, for a message on `subject`.
+    pub(crate) fn expectation_on(&self, subject: &'a [u8]) -> &'a [u8] {
+        if self.expected_subject.is_empty() {
+            subject
+        } else {
+            self.expected_subject
+        }
+    }
+}
+
 /// The value of one header of a block; empty when absent.
 pub(crate) fn value<'a>(block: &'a [u8], name: &[u8]) -> &'a [u8] {
     Fields::new(block)

@@ -52,6 +52,10 @@ pub(crate) struct Ahead {
     pub(crate) messages: u64,
     /// Their size.
     pub(crate) bytes: u64,
+    /// How many of them are on the same subject.
+    pub(crate) on_subject: u64,
+    /// Whether one of them is on the subject whose last sequence is expected.
+    pub(crate) on_expected: bool,
 }
 
 /// Why a message is not stored.
@@ -94,10 +98,35 @@ const CHECKS: &[Check] = &[
     discard_new,
 ];
 
+/// The checks of a message in an atomic batch, which are those of a replicated stream in their order.
+const BATCH_CHECKS: &[Check] = &[
+    message_size,
+    record_size,
+    header_size,
+    increments,
+    expected_stream,
+    ttl_allowed_in_batch,
+    ttl_syntax,
+    duplicate,
+    stream_source,
+    expected_last_sequence,
+    expected_subject_sequence,
+    schedules,
+    rollup,
+    server_storage,
+    discard_new,
+];
+
 impl Stream {
     /// Whether the stream takes the message.
     pub(crate) fn judge(&self, attempt: &Attempt<'_>) -> Result<(), Refusal> {
         CHECKS.iter().try_for_each(|check| check(self, attempt))
+    }
+
+    /// Whether the stream takes the message as part of an atomic batch.
+    pub(crate) fn judge_in_batch(&self, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+        let checks = BATCH_CHECKS.iter();
+        checks.copied().try_for_each(|check| check(self, attempt))
     }
 
     /// Whether a message is as small as the configuration demands.
@@ -167,6 +196,13 @@ fn ttl_allowed(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
+fn ttl_allowed_in_batch(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    if !attempt.headers.ttl.is_empty() && !stream.config.allow_msg_ttl {
+        return Err(ApiError::message_ttl_disabled().into());
+    }
+    Ok(())
+}
+
 fn expected_subject_sequence(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
     let (wanted, other) = (
         attempt.headers.expected_subject_seq,
@@ -178,11 +214,10 @@ fn expected_subject_sequence(stream: &Stream, attempt: &Attempt<'_>) -> Result<(
         }
         return Err(ApiError::stream_expected_last_seq_per_subject_invalid().into());
     }
-    let checked = if other.is_empty() {
-        attempt.subject
-    } else {
-        other
-    };
+    if attempt.ahead.on_expected {
+        return Err(ApiError::stream_wrong_last_sequence_constant().into());
+    }
+    let checked = attempt.headers.expectation_on(attempt.subject);
     let actual = stream.last_on(checked, attempt.arena);
     if number(wanted) != actual {
         return Err(ApiError::wrong_last_sequence(actual).into());
@@ -215,8 +250,12 @@ impl Stream {
 
 fn expected_last_sequence(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
     let expected = attempt.headers.expected_last_seq;
-    if !expected.is_empty() && number(expected) != stream.staged.last_seq {
-        return Err(ApiError::wrong_last_sequence(stream.staged.last_seq).into());
+    let last_seq = stream.staged.last_seq + attempt.ahead.messages;
+    if !expected.is_empty() && number(expected) != last_seq {
+        return Err(ApiError::wrong_last_sequence(last_seq).into());
+    }
+    if !expected.is_empty() && attempt.ahead.messages > 0 {
+        return Err(ApiError::stream_wrong_last_sequence_constant().into());
     }
     Ok(())
 }
@@ -263,12 +302,20 @@ fn rollup(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
     if !stream.config.allow_rollup_hdrs || stream.config.deny_purge {
         return Err(ApiError::stream_rollup_failed("rollup not permitted").into());
     }
-    if Rollup::parse(value).is_none() {
-        let value = String::from_utf8_lossy(value).to_lowercase();
-        let text = format!("rollup value invalid: {value:?}");
-        return Err(ApiError::stream_rollup_failed(text).into());
+    match Rollup::parse(value) {
+        None => {
+            let value = String::from_utf8_lossy(value).to_lowercase();
+            let text = format!("rollup value invalid: {value:?}");
+            Err(ApiError::stream_rollup_failed(text).into())
+        }
+        Some(Rollup::Subject) if attempt.ahead.on_subject > 0 => {
+            Err(ApiError::stream_rollup_failed("batch rollup sub invalid").into())
+        }
+        Some(Rollup::All) if attempt.ahead.messages > 0 => {
+            Err(ApiError::stream_rollup_failed("batch rollup all invalid").into())
+        }
+        Some(_) => Ok(()),
     }
-    Ok(())
 }
 
 fn message_size(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
@@ -292,7 +339,7 @@ fn server_storage(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal>
         return Ok(());
     }
     let size = stream.size_of(attempt.subject, attempt.block, attempt.payload);
-    if used + stream.staged.bytes + size > most {
+    if used + stream.staged.bytes + attempt.ahead.bytes + size > most {
         return Err(ApiError::insufficient_resources().into());
     }
     Ok(())
@@ -324,7 +371,8 @@ fn discard_new(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
     let subject_full = || {
         limit(config.max_msgs_per_subject).is_some_and(|most| {
             let (in_flight, _) = stream.staged.of_key(attempt.arena, attempt.subject);
-            stream.messages.count_of_key(attempt.subject) + in_flight >= most
+            let ahead = in_flight + attempt.ahead.on_subject;
+            stream.messages.count_of_key(attempt.subject) + ahead >= most
         })
     };
     if config.discard_new_per_subject && attempt.headers.rollup.is_empty() && subject_full() {

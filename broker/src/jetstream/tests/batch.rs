@@ -99,6 +99,41 @@ fn stores_nothing_when_one_message_is_refused() {
 }
 
 #[test]
+fn counts_what_is_before_a_message_in_its_batch() {
+    for storage in ["file", "memory"] {
+        let mut rig = Rig::new();
+        rig.stream(&format!(
+            r#"{{"name":"S","subjects":["s.>"],"allow_atomic":true,"storage":"{storage}","discard":"new","max_msgs_per_subject":1,"discard_new_per_subject":true}}"#
+        ));
+        part(&mut rig, 1, "s.a", &[]);
+        let full = nak(503, 10077, "maximum messages per subject exceeded", "S");
+        assert_eq!(part(&mut rig, 2, "s.a", &[COMMIT]), full);
+        assert_eq!(rig.state("S"), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_part_that_is_durable_alone_is_not_seen() {
+    let mut rig = Rig::new();
+    rig.stream(CONFIG[0]);
+    part(&mut rig, 1, "s.a", &[]);
+    part(&mut rig, 2, "s.b", &[]);
+    rig.take();
+    let before = rig.core.core_mut().log.appended();
+    let headers = [("Nats-Batch-Id", "b"), ("Nats-Batch-Sequence", "3"), COMMIT];
+    rig.send("s.c", "_INBOX.1", &block(&headers), "x");
+    let after = rig.core.core_mut().log.appended();
+    // As if the writer had synced up to every single record.
+    for at in before.0 + 1..after.0 {
+        rig.handle(Event::Durable(jetwake_storage::Lsn(at)));
+        assert_eq!(rig.take(), []);
+    }
+    rig.settle();
+    assert_eq!(rig.take().len(), 1);
+    assert_eq!(rig.state("S"), (3, 1, 3));
+}
+
+#[test]
 fn refuses_what_is_no_batch() {
     let mut rig = Rig::new();
     rig.stream(CONFIG[0]);
