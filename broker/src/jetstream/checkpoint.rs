@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! version u8, account u64, created i64, config JSON,
+//! deadlines of messages: count, then sequence, time each,
 //! last message id, ids: count, then sequence, time, id each,
 //! consumers: count, then name, created, config JSON, snapshot each
 //! ```
@@ -15,7 +16,7 @@ use crate::jetstream::env::Env;
 use crate::jetstream::io::{AccountId, Timestamp};
 use crate::jetstream::stream::Stream;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Stream {
     /// Appends what decisions change at once: message ids and consumers.
@@ -55,6 +56,7 @@ impl Stream {
         let mut config = Vec::new();
         to_json(&self.config, &mut config);
         put_bytes(into, &config);
+        self.deadlines.write(into);
         into.extend_from_slice(decided);
     }
 

@@ -59,6 +59,11 @@ pub(crate) enum Entry<'a> {
         /// The first sequence that stays.
         first_seq: u64,
     },
+    /// Messages whose own time is over.
+    ExpireEach {
+        /// Their sequences, eight bytes each.
+        seqs: &'a [u8],
+    },
     /// A consumer was created or updated.
     Consumer {
         /// Its name.
@@ -100,6 +105,7 @@ const CONSUMER_OP: u8 = 8;
 const CONSUMER_DELETE: u8 = 9;
 const DROP: u8 = 10;
 const BATCH: u8 = 11;
+const EXPIRE_EACH: u8 = 12;
 
 impl<'a> Entry<'a> {
     /// What kind of entry it is.
@@ -116,6 +122,7 @@ impl<'a> Entry<'a> {
             Self::ConsumerDelete { .. } => CONSUMER_DELETE,
             Self::Drop => DROP,
             Self::Batch { .. } => BATCH,
+            Self::ExpireEach { .. } => EXPIRE_EACH,
         }
     }
 
@@ -143,7 +150,7 @@ impl<'a> Entry<'a> {
                 put_i64(into, timestamp);
                 put_bytes(into, msg_id);
             }
-            Self::Release { seqs } => {
+            Self::Release { seqs } | Self::ExpireEach { seqs } => {
                 put_bytes(into, seqs);
             }
             Self::Delete { seq, erase } => {
@@ -196,6 +203,9 @@ impl<'a> Entry<'a> {
                 msg_id: from.bytes()?,
             },
             RELEASE => Self::Release {
+                seqs: from.bytes()?,
+            },
+            EXPIRE_EACH => Self::ExpireEach {
                 seqs: from.bytes()?,
             },
             DELETE => Self::Delete {
@@ -326,6 +336,9 @@ mod tests {
             Entry::ConsumerDelete { name: b"c" },
             Entry::Drop,
             Entry::Batch { count: 3 },
+            Entry::ExpireEach {
+                seqs: &[2, 0, 0, 0, 0, 0, 0, 0],
+            },
         ];
         for entry in entries {
             let mut bytes = Vec::new();

@@ -15,6 +15,7 @@ use crate::jetstream::io::{Level, Outbox, Timestamp};
 use crate::jetstream::log::GroupId;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::headers;
+use crate::jetstream::stream::ttl::Deadlines;
 
 /// The streams by their number on disk.
 type Groups = HashMap<GroupId, u32, FixedState>;
@@ -98,6 +99,7 @@ impl Core {
             messages,
         ));
         let restored = self.with_stream(id, now, out, |stream, env| {
+            stream.deadlines = Deadlines::read(&mut rest)?;
             stream.restore_decided(&mut rest, env)
         });
         restored.unwrap_or(Err(Malformed)).map(|()| id)
@@ -287,6 +289,7 @@ impl Stream {
                 self.apply_purge(filter, seq, keep);
             }
             Entry::Expire { first_seq } => self.apply_expire(first_seq),
+            Entry::ExpireEach { seqs } => self.apply_expire_each(seqs),
             Entry::Consumer {
                 name,
                 created,

@@ -81,11 +81,19 @@ impl Stream {
             seq: meta.seq,
             key: meta.key,
         });
+        let config = &self.config;
+        let headers = if config.allow_msg_ttl || config.allow_rollup_hdrs {
+            PublishHeaders::scan(message.headers)
+        } else {
+            PublishHeaders::default()
+        };
+        if self.config.allow_msg_ttl && !headers.ttl.is_empty() {
+            self.note_ttl(meta.seq, meta.timestamp, headers.ttl);
+        }
         self.limit_subject(meta.key);
         self.limit_all();
-        if !message.headers.is_empty() && self.config.allow_rollup_hdrs {
-            let rollup = PublishHeaders::scan(message.headers).rollup;
-            match Rollup::parse(rollup) {
+        if self.config.allow_rollup_hdrs {
+            match Rollup::parse(headers.rollup) {
                 Some(Rollup::Subject) => self.purge_matching(message.key, meta.seq, 0),
                 Some(Rollup::All) => self.purge_front(meta.seq),
                 _ => 0,
@@ -127,8 +135,28 @@ impl Stream {
         }
     }
 
+    /// Removes messages whose own time is over.
+    pub(crate) fn apply_expire_each(&mut self, seqs: &[u8]) {
+        for seq in seqs.chunks_exact(8) {
+            if let Ok(seq) = seq.try_into() {
+                self.remove(u64::from_le_bytes(seq), false, Why::Limit);
+            }
+        }
+    }
+
     /// Removes everything below `first_seq` for its age.
     pub(crate) fn apply_expire(&mut self, first_seq: u64) {
+        if self.deadlines.any_immortal() {
+            let mut next = self.messages.next(self.first_mortal);
+            while let Some(meta) = next.filter(|meta| meta.seq < first_seq) {
+                if !self.deadlines.is_immortal(meta.seq) {
+                    self.remove(meta.seq, false, Why::Limit);
+                }
+                next = self.messages.next(meta.seq + 1);
+            }
+            return;
+        }
+        self.deadlines.remove_below(first_seq);
         let changes = &mut self.changes;
         self.messages.remove_front(first_seq, &mut |meta, _| {
             changes.push(Change::Removed {
@@ -202,6 +230,7 @@ impl Stream {
         let Some(meta) = self.messages.remove(seq, erase) else {
             return false;
         };
+        self.deadlines.remove(seq);
         self.changes.push(Change::Removed {
             seq,
             key: meta.key,
@@ -213,6 +242,7 @@ impl Stream {
     /// Purges everything below `first_seq`; past the end, the sequence moves up.
     fn purge_front(&mut self, first_seq: u64) -> u64 {
         let mut purged = 0;
+        self.deadlines.remove_below(first_seq);
         self.messages
             .remove_front(first_seq, &mut |_, _| purged += 1);
         self.staged.last_seq = self.staged.last_seq.max(self.messages.state().last_seq);
@@ -237,6 +267,7 @@ impl Stream {
                 break;
             }
             self.messages.remove(meta.seq, false);
+            self.deadlines.remove(meta.seq);
             purged += 1;
             left -= 1;
             from = meta.seq + 1;

@@ -234,11 +234,12 @@ impl Stream {
         }
         let (mut logged, mut end) = (Vec::new(), None);
         for (seq, part) in (first..).zip(&batch.parts) {
+            let raised = self.with_raised_ttl(&part.block);
             let insert = Insert {
                 seq,
                 timestamp,
                 key: &part.subject,
-                headers: &part.block,
+                headers: raised.as_deref().unwrap_or(&part.block),
                 payload: &part.payload,
                 location: None,
             };

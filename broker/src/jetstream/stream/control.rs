@@ -42,6 +42,7 @@ impl Stream {
         match *entry {
             Entry::Release { seqs } => self.apply_release(seqs),
             Entry::Expire { first_seq } => self.apply_expire(first_seq),
+            Entry::ExpireEach { seqs } => self.apply_expire_each(seqs),
             Entry::Delete { seq, erase } => {
                 let result = if self.apply_delete(seq, erase) {
                     Ok(MsgDeleteResponse { success: true })
@@ -112,7 +113,11 @@ impl Stream {
             return false;
         };
         self.dedupe.set_window(config.duplicates);
+        let with_ttls = config.allow_msg_ttl && !self.config.allow_msg_ttl;
         self.config = config;
+        if with_ttls {
+            self.note_all_ttls();
+        }
         self.enforce_limits();
         true
     }

@@ -18,6 +18,7 @@ pub(crate) mod publish;
 pub(crate) mod publish_checks;
 pub(crate) mod retention;
 pub(crate) mod staged;
+pub(crate) mod ttl;
 
 use jetwake_protocol::jetstream::stream::{StorageType, StreamConfig};
 use jetwake_storage::MessageStore;
@@ -33,6 +34,7 @@ use crate::jetstream::stream::consumers::Consumers;
 use crate::jetstream::stream::dedupe::Dedupe;
 use crate::jetstream::stream::fast::FastBatches;
 use crate::jetstream::stream::staged::Staged;
+use crate::jetstream::stream::ttl::Deadlines;
 
 /// One stream.
 #[derive(Debug)]
@@ -49,6 +51,10 @@ pub(crate) struct Stream {
     pub(crate) created: Timestamp,
     /// What is committed.
     pub(crate) messages: Box<dyn MessageStore>,
+    /// When single messages end.
+    pub(crate) deadlines: Deadlines,
+    /// All messages below this sequence never grow too old.
+    first_mortal: u64,
     /// What is decided and not committed.
     pub(crate) staged: Staged,
     /// Message ids seen lately, those in flight included.
@@ -99,6 +105,8 @@ impl Stream {
             config,
             created,
             messages,
+            deadlines: Deadlines::default(),
+            first_mortal: 0,
             staged: Staged::new(last_seq),
             last_msg_id: Vec::new(),
             consumers: Consumers::default(),

@@ -66,6 +66,8 @@ impl Stream {
         msg_id: &[u8],
         env: &mut Env<'_>,
     ) {
+        let raised = self.with_raised_ttl(block);
+        let block = raised.as_deref().unwrap_or(block);
         let seq = self.staged.last_seq + 1;
         let timestamp = env.now.max(self.messages.state().last_ts);
         let insert = Insert {
@@ -224,17 +226,4 @@ impl Stream {
         puback::write_error(&self.config.name, error, &mut body);
         env.send(self.account, reply, &body);
     }
-}
-
-/// The value of `Nats-TTL` in seconds, -1 for `never`; `None` if it is not valid.
-pub(crate) fn ttl_seconds(value: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(value).ok()?;
-    if text.eq_ignore_ascii_case("never") {
-        return Some(-1);
-    }
-    let seconds = match text.parse::<i64>() {
-        Ok(seconds) => seconds,
-        Err(_) => jetwake_protocol::time::parse_duration(text)? / 1_000_000_000,
-    };
-    (seconds >= 1).then_some(seconds)
 }

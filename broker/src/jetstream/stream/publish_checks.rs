@@ -15,7 +15,7 @@ use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::apply::Rollup;
 use crate::jetstream::stream::headers::{PublishHeaders, number};
-use crate::jetstream::stream::publish::ttl_seconds;
+use crate::jetstream::stream::ttl::ttl_seconds;
 
 /// Largest record of a file stream.
 const MAX_RECORD: usize = 32 << 20;

@@ -6,3 +6,4 @@ mod consumers;
 mod publish;
 mod recovery;
 mod rig;
+mod ttl;

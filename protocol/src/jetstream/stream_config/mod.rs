@@ -337,11 +337,6 @@ pub fn unsupported(config: &StreamConfig) -> Option<ApiError> {
     let features = [
         ("mirror", config.mirror.is_some()),
         ("sources", !config.sources.is_empty()),
-        (
-            "subject_delete_marker_ttl",
-            config.subject_delete_marker_ttl != 0,
-        ),
-        ("allow_msg_ttl", config.allow_msg_ttl),
         ("allow_msg_counter", config.allow_msg_counter),
         ("allow_msg_schedules", config.allow_msg_schedules),
         (
