@@ -281,6 +281,7 @@ impl Stream {
     /// Stores a message of a batch in memory.
     fn apply_part(&mut self, insert: &Insert<'_>, env: &mut Env<'_>) {
         self.staged.last_seq = insert.seq;
+        self.republish(insert, env.out);
         self.apply_publish(insert);
         self.notify(env);
         if self.config.retention == RetentionPolicy::Interest && !self.wanted(insert.key) {

@@ -14,6 +14,7 @@ use crate::jetstream::api::answer::Request;
 use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
 use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::rewrite::Rewrite;
 
 impl Stream {
     /// Logs an entry; it is applied and the request answered when it is durable, at once in memory.
@@ -114,6 +115,7 @@ impl Stream {
         };
         self.dedupe.set_window(config.duplicates);
         let with_ttls = config.allow_msg_ttl && !self.config.allow_msg_ttl;
+        self.rewrite = Rewrite::new(&config);
         self.config = config;
         if with_ttls {
             self.note_all_ttls();

@@ -17,6 +17,7 @@ pub(crate) mod info;
 pub(crate) mod publish;
 pub(crate) mod publish_checks;
 pub(crate) mod retention;
+pub(crate) mod rewrite;
 pub(crate) mod staged;
 pub(crate) mod ttl;
 
@@ -33,6 +34,7 @@ use crate::jetstream::stream::batch::Batches;
 use crate::jetstream::stream::consumers::Consumers;
 use crate::jetstream::stream::dedupe::Dedupe;
 use crate::jetstream::stream::fast::FastBatches;
+use crate::jetstream::stream::rewrite::Rewrite;
 use crate::jetstream::stream::staged::Staged;
 use crate::jetstream::stream::ttl::Deadlines;
 
@@ -47,6 +49,8 @@ pub(crate) struct Stream {
     pub(crate) account: AccountId,
     /// Its configuration, validated, with defaults filled in.
     pub(crate) config: StreamConfig,
+    /// What its configuration does to subjects.
+    pub(crate) rewrite: Rewrite,
     /// When it was created.
     pub(crate) created: Timestamp,
     /// What is committed.
@@ -102,6 +106,7 @@ impl Stream {
             group,
             account,
             dedupe: Dedupe::new(config.duplicates),
+            rewrite: Rewrite::new(&config),
             config,
             created,
             messages,

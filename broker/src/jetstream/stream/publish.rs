@@ -17,6 +17,24 @@ use crate::jetstream::stream::publish_checks::{Ahead, Attempt, Refusal};
 impl Stream {
     /// Takes a message that was published on one of the stream's subjects.
     pub(crate) fn publish(&mut self, message: &Inbound<'_>, env: &mut Env<'_>) {
+        let Some(transform) = &self.rewrite.incoming else {
+            return self.publish_on(message, env);
+        };
+        let mut subject = std::mem::take(&mut self.rewrite.buffer);
+        subject.clear();
+        if !transform.apply(message.subject, env.out.random(), &mut subject) {
+            subject.extend_from_slice(message.subject);
+        }
+        let transformed = Inbound {
+            subject: &subject,
+            ..*message
+        };
+        self.publish_on(&transformed, env);
+        self.rewrite.buffer = subject;
+    }
+
+    /// Takes a message with the subject that it is stored under.
+    fn publish_on(&mut self, message: &Inbound<'_>, env: &mut Env<'_>) {
         let without_status;
         let mut block = message.headers;
         let status = if block.is_empty() {
@@ -81,6 +99,7 @@ impl Stream {
         let Some(group) = self.group else {
             self.remember(msg_id, seq, timestamp);
             self.staged.last_seq = seq;
+            self.republish(&insert, env.out);
             self.apply_publish(&insert);
             self.notify(env);
             self.acknowledge(seq, false, message.reply, env);
@@ -118,14 +137,16 @@ impl Stream {
     pub(crate) fn commit_publish(&mut self, item: &Publish, env: &mut Env<'_>) {
         let bytes = &env.log.commits.bytes;
         self.staged.pop(item.seq);
-        self.apply_publish(&Insert {
+        let insert = Insert {
             seq: item.seq,
             timestamp: item.timestamp,
             key: bytes.get(item.key),
             headers: bytes.get(item.headers),
             payload: bytes.get(item.payload),
             location: item.location,
-        });
+        };
+        self.republish(&insert, env.out);
+        self.apply_publish(&insert);
         self.notify(env);
         self.release_unwanted(item, env);
         self.acknowledge_span(item.seq, false, item.reply, env);

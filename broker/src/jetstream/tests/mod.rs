@@ -5,5 +5,6 @@ mod batch;
 mod consumers;
 mod publish;
 mod recovery;
+mod rewrite;
 mod rig;
 mod ttl;

@@ -343,8 +343,6 @@ pub fn unsupported(config: &StreamConfig) -> Option<ApiError> {
             "persist_mode async",
             config.persist_mode == PersistMode::Async,
         ),
-        ("republish", config.republish.is_some()),
-        ("subject_transform", config.subject_transform.is_some()),
         ("compression s2", config.compression == Compression::S2),
     ];
     let (feature, _) = features.into_iter().find(|(_, used)| *used)?;
