@@ -19,14 +19,22 @@ async fn main() -> Result<(), jetwake::StartError> {
         let mut servers = Vec::with_capacity(STARTS);
         for _ in 0..STARTS {
             let builder = Server::builder();
-            let builder = if jetstream { builder.jetstream() } else { builder };
+            let builder = if jetstream {
+                builder.jetstream()
+            } else {
+                builder
+            };
             let began = Instant::now();
             servers.push(builder.start().await?);
             times.push(began.elapsed());
         }
         times.sort_unstable();
         let at = |share: usize| times[(STARTS - 1) * share / 100];
-        let kind = if jetstream { "core + JetStream" } else { "core" };
+        let kind = if jetstream {
+            "core + JetStream"
+        } else {
+            "core"
+        };
         println!(
             "{kind}: start to ready p50 {:?}, p99 {:?}; {STARTS} at a time: {} KiB resident each",
             at(50),
@@ -37,7 +45,10 @@ async fn main() -> Result<(), jetwake::StartError> {
         for server in servers {
             server.shutdown().await;
         }
-        println!("{kind}: shutdown {:?} each", began.elapsed() / STARTS as u32);
+        println!(
+            "{kind}: shutdown {:?} each",
+            began.elapsed() / STARTS as u32
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
@@ -45,6 +56,9 @@ async fn main() -> Result<(), jetwake::StartError> {
 
 fn resident_kib() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = pages.split_whitespace().nth(1).and_then(|text| text.parse::<usize>().ok());
+    let pages = pages
+        .split_whitespace()
+        .nth(1)
+        .and_then(|text| text.parse::<usize>().ok());
     pages.unwrap_or(0) * 4
 }
