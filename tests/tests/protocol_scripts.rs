@@ -32,6 +32,7 @@ areas![
     no_responders,
     parse,
     ping,
+    priority,
     pub_sub,
     publish,
     pull,

@@ -105,6 +105,9 @@ pub trait Outbox: Debug {
     /// The `client` object of advisories for a connection number, as JSON; `None` if it is gone.
     fn client_info(&mut self, client: u64) -> Option<String>;
 
+    /// The name of an account, for advisories; `None` if there is none.
+    fn account_name(&mut self, account: AccountId) -> Option<String>;
+
     /// A random number.
     fn random(&mut self) -> u64;
 

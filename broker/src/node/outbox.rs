@@ -127,6 +127,11 @@ impl Outbox for ShardOutbox {
         Some(info.to_string())
     }
 
+    fn account_name(&mut self, account: AccountId) -> Option<String> {
+        let account = self.router.shared().accounts.get(account)?;
+        Some(account.name.to_string())
+    }
+
     fn random(&mut self) -> u64 {
         self.random.next()
     }

@@ -1,6 +1,7 @@
 //! CONSUMER.PAUSE, UNPIN and RESET.
 
 use jetwake_protocol::jetstream::ApiError;
+use jetwake_protocol::jetstream::consumer_config::check_group_name;
 use jetwake_protocol::jetstream::requests::{
     ConsumerPauseRequest, ConsumerResetRequest, ConsumerUnpinRequest, parse_optional,
 };
@@ -40,10 +41,22 @@ impl Call<'_> {
         stream: &str,
         name: &str,
     ) -> Result<Outcome<ConsumerUnpinResponse>, ApiError> {
-        ConsumerUnpinRequest::parse(self.body)?;
-        self.consumer_id(stream, name)?;
-        // Priority groups cannot be configured yet, so no consumer has the group.
-        Err(ApiError::consumer_invalid_priority_group())
+        let request = ConsumerUnpinRequest::parse(self.body)?;
+        check_group_name(&request.group)?;
+        let (id, consumer) = self.consumer_id(stream, name)?;
+        let found = self
+            .core
+            .with_stream(id, self.now, self.out, |stream, env| {
+                stream.with_consumer(consumer, env, |consumer, ctx| {
+                    consumer.unpin(ctx, &request.group)
+                })
+            })
+            .flatten()
+            .ok_or_else(ApiError::consumer_not_found)?;
+        if !found {
+            return Err(ApiError::consumer_invalid_priority_group());
+        }
+        Ok(Outcome::Now(ConsumerUnpinResponse::default()))
     }
 
     /// CONSUMER.RESET.

@@ -6,9 +6,11 @@ use jetwake_protocol::ack::AckPrefix;
 use jetwake_protocol::header::Headers;
 use jetwake_storage::{MessageStore, ReadError, StoredRef};
 
+use super::pull::PinId;
 use crate::jetstream::io::{AccountId, Outbox, Outgoing, Timestamp};
 
 const SIZE_HEADER: &[u8] = b"Nats-Msg-Size";
+const PIN_HEADER: &[u8] = b"Nats-Pin-Id";
 
 /// One message and where it goes.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,8 @@ pub(super) struct Parcel<'a> {
     pub(super) pending: u64,
     /// The most bytes it may have.
     pub(super) limit: Option<i64>,
+    /// The pin it carries, which does not count as bytes.
+    pub(super) pin: Option<&'a PinId>,
 }
 
 /// How many bytes a delivery has.
@@ -112,7 +116,7 @@ impl Courier {
         self.write_reply(parcel, message.timestamp);
         let (mut headers, mut payload) = (message.headers, message.payload);
         if self.headers_only {
-            self.write_size(message);
+            self.write_headers(message, None);
             (headers, payload) = (&self.headers, &[]);
         }
         let rest = self.reply.len() + headers.len() + payload.len();
@@ -122,6 +126,10 @@ impl Courier {
         };
         if parcel.limit.is_some_and(|limit| size.total() > limit) {
             return Outcome::TooLarge;
+        }
+        if parcel.pin.is_some() {
+            self.write_headers(message, parcel.pin);
+            headers = &self.headers;
         }
         let taken = out.publish(Outgoing {
             account: parcel.account,
@@ -150,11 +158,17 @@ impl Courier {
         );
     }
 
-    fn write_size(&mut self, message: &StoredRef<'_>) {
+    /// The message's headers and those that are not stored.
+    fn write_headers(&mut self, message: &StoredRef<'_>, pin: Option<&PinId>) {
         self.headers.clear();
-        Headers::copied(&mut self.headers, message.headers)
-            .add_number(SIZE_HEADER, message.payload.len() as u64)
-            .end();
+        let mut headers = Headers::copied(&mut self.headers, message.headers);
+        if self.headers_only {
+            headers.add_number(SIZE_HEADER, message.payload.len() as u64);
+        }
+        if let Some(pin) = pin {
+            headers.add(PIN_HEADER, pin);
+        }
+        headers.end();
     }
 }
 
@@ -173,6 +187,7 @@ mod tests {
             consumer_seq: 3,
             pending: 0,
             limit: None,
+            pin: None,
         };
         courier.write_reply(&parcel, 1_795_339_013_585_256_936);
         courier.write_reply(&parcel, 1_795_339_013_585_256_936);
@@ -180,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn appends_the_size_header() {
+    fn appends_headers() {
         let mut courier = Courier::new("Q", "a", true);
         let mut message = StoredRef {
             seq: 1,
@@ -189,13 +204,19 @@ mod tests {
             headers: b"",
             payload: b"12345",
         };
-        courier.write_size(&message);
+        courier.write_headers(&message, None);
         assert_eq!(courier.headers, b"NATS/1.0\r\nNats-Msg-Size: 5\r\n\r\n");
         message.headers = b"NATS/1.0\r\nA: b\r\n\r\n";
-        courier.write_size(&message);
+        courier.write_headers(&message, None);
         assert_eq!(
             courier.headers,
             b"NATS/1.0\r\nA: b\r\nNats-Msg-Size: 5\r\n\r\n"
+        );
+        courier.set_headers_only(false);
+        courier.write_headers(&message, Some(b"EbBF2Zw2Z69fmvc7TTsFT7"));
+        assert_eq!(
+            courier.headers,
+            b"NATS/1.0\r\nA: b\r\nNats-Pin-Id: EbBF2Zw2Z69fmvc7TTsFT7\r\n\r\n"
         );
     }
 }

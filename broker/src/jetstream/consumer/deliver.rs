@@ -86,7 +86,10 @@ impl Consumer {
                     self.pushed(ctx, size);
                     self.pace.spend(ctx.now, size);
                 }
-                Given::NoTaker => return false,
+                Given::NoTaker => {
+                    self.end_no_wait(ctx);
+                    return false;
+                }
                 Given::Missing => self.skip(ctx, &choice),
                 Given::Unreadable(error) => {
                     let text = format!(

@@ -1,12 +1,14 @@
 //! Publishes advisories and metrics about a consumer. They are made only when somebody listens.
 
 use jetwake_protocol::jetstream::advisory::{
-    self, ConsumerAck, ConsumerPause, Event, MaxDeliveries, MessageNaked, MessageTerminated,
+    self, ConsumerAck, ConsumerGroupPinned, ConsumerGroupUnpinned, ConsumerPause, Event,
+    MaxDeliveries, MessageNaked, MessageTerminated,
 };
 use jetwake_protocol::jetstream::time::Time;
 use jetwake_protocol::nuid::Nuid;
 
 use super::ctx::Ctx;
+use super::pull::PinId;
 use super::state::{Entry, GivenUp};
 use crate::jetstream::io::{Outgoing, Timestamp};
 
@@ -141,6 +143,39 @@ pub(super) fn resumed(ctx: &mut Ctx<'_>, consumer: &str, until: Timestamp) {
             consumer,
             paused: false,
             pause_until,
+        },
+    );
+}
+
+/// A client is served alone from now on.
+pub(super) fn pinned(ctx: &mut Ctx<'_>, consumer: &str, group: &str, pin: &PinId) {
+    let account = ctx.out.account_name(ctx.account).unwrap_or_default();
+    let (account, stream) = (account.as_str(), ctx.stream_name);
+    let pinned_id = &String::from_utf8_lossy(pin);
+    send(
+        ctx,
+        &ConsumerGroupPinned {
+            account,
+            stream,
+            consumer,
+            group,
+            pinned_id,
+        },
+    );
+}
+
+/// Nobody is served alone any more: `timeout` or `admin`.
+pub(super) fn unpinned(ctx: &mut Ctx<'_>, consumer: &str, group: &str, reason: &str) {
+    let account = ctx.out.account_name(ctx.account).unwrap_or_default();
+    let (account, stream) = (account.as_str(), ctx.stream_name);
+    send(
+        ctx,
+        &ConsumerGroupUnpinned {
+            account,
+            stream,
+            consumer,
+            group,
+            reason,
         },
     );
 }

@@ -36,6 +36,7 @@ impl Consumer {
                 .paused_until
                 .map_or(0, |until| (until - ctx.now).max(0)),
             ts: Time::from_nanos(ctx.now),
+            priority_groups: self.priority_groups(),
             ..ConsumerInfo::default()
         }
     }

@@ -1,6 +1,6 @@
 //! How a consumer comes, changes, is recovered, and goes.
 
-use jetwake_protocol::jetstream::consumer::ConsumerConfig;
+use jetwake_protocol::jetstream::consumer::{ConsumerConfig, PriorityPolicy};
 
 use super::ack::Answers;
 use super::activity::{self, Activity};
@@ -175,6 +175,9 @@ impl Consumer {
         self.pace.set_rate(&config);
         self.courier.set_headers_only(config.headers_only);
         self.settings = Settings::new(&config);
+        if config.priority_policy != PriorityPolicy::PinnedClient {
+            self.drop_pin();
+        }
         let filter = settings::filter(&config);
         self.config = config;
         if filter != self.filter {

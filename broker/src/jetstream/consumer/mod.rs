@@ -158,6 +158,7 @@ impl Consumer {
         self.announced = None;
         self.resume(ctx);
         self.expire(ctx);
+        self.expire_pin(ctx);
         self.tend_requests(ctx);
         self.beat(ctx);
         self.look_at_activity(ctx);

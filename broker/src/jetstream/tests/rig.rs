@@ -94,6 +94,10 @@ impl Outbox for Recorder {
         Some(format!(r#"{{"acc":"$G","id":{client}}}"#))
     }
 
+    fn account_name(&mut self, _: AccountId) -> Option<String> {
+        Some("$G".into())
+    }
+
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         self.random

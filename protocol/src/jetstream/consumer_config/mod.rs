@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::stream::StreamConfig;
 use super::stream_config::metadata;
 
-pub use policy::parse_sample_frequency;
+pub use policy::{check_group_name, parse_sample_frequency};
 pub use update::{check_update, check_work_queue, deliver_subject_changed};
 
 /// What a consumer configuration is judged against. A limit that is not positive is none.
@@ -76,21 +76,9 @@ pub fn same(left: &ConsumerConfig, right: &ConsumerConfig) -> bool {
 /// The error for the first feature that this server does not have yet. Runs after every other
 /// check.
 pub fn unsupported(config: &ConsumerConfig) -> Option<ApiError> {
-    let prioritises = config.priority_policy != PriorityPolicy::None;
-    let features = [
-        (
-            "priority groups",
-            prioritises || !config.priority_groups.is_empty(),
-        ),
-        (
-            "ack_policy flow_control",
-            config.ack_policy == AckPolicy::FlowControl,
-        ),
-    ];
-    let (feature, _) = features.into_iter().find(|(_, used)| *used)?;
-    Some(ApiError::consumer_create(format_args!(
-        "{feature} is not supported yet by this server"
-    )))
+    (config.ack_policy == AckPolicy::FlowControl).then(|| {
+        ApiError::consumer_create("ack_policy flow_control is not supported yet by this server")
+    })
 }
 
 #[cfg(test)]

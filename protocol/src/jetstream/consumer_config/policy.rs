@@ -96,7 +96,8 @@ pub(super) fn check_priority(config: &ConsumerConfig) -> Checked {
     Ok(())
 }
 
-fn check_group_name(group: &str) -> Checked {
+/// Whether this may be the name of a priority group.
+pub fn check_group_name(group: &str) -> Result<(), ApiError> {
     if group.is_empty() {
         return Err(ApiError::consumer_empty_group_name());
     }

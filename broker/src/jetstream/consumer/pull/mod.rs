@@ -1,13 +1,20 @@
 //! The side of a pull consumer that faces its clients: requests, how messages are dealt out, statuses.
 
 mod next;
+mod priority;
 mod queue;
 
+use jetwake_protocol::jetstream::consumer::PriorityPolicy;
+
+pub(super) use priority::PinId;
 pub(super) use queue::{PullQueue, Request};
+
+use priority::Turn;
 
 use super::courier::{Outcome, Parcel};
 use super::ctx::Ctx;
 use super::deliver::{Choice, Given};
+use super::events;
 use super::status::{self, Left};
 use super::{Consumer, Mode};
 use crate::jetstream::io::{AccountId, Outbox, Outgoing};
@@ -16,6 +23,7 @@ pub(super) const NO_MESSAGES: &str = "404 No Messages";
 pub(super) const REQUEST_TIMEOUT: &str = "408 Request Timeout";
 const TOO_LARGE: &str = "409 Message Size Exceeds MaxBytes";
 const BATCH_COMPLETED: &str = "409 Batch Completed";
+const WRONG_PIN: &str = "423 Nats-Wrong-Pin-Id";
 const DELETED: &str = "409 Consumer Deleted";
 const SHUTDOWN: &str = "409 Server Shutdown";
 
@@ -36,19 +44,60 @@ pub(super) fn send_status(
     })
 }
 
+/// Ends the request at the head and says why.
+fn end_head(queue: &mut PullQueue, block: &mut Vec<u8>, ctx: &mut Ctx<'_>, why: &str) {
+    if let Some(request) = queue.head() {
+        status::with_left(block, why, request.left());
+        send_status(ctx.out, ctx.account, &request.reply, block);
+    }
+    queue.drop_head();
+}
+
+/// The head got a message: it moves to the tail, or is done.
+fn charge_head(queue: &mut PullQueue, block: &mut Vec<u8>, ctx: &mut Ctx<'_>, size: i64) {
+    let Some(request) = queue.head() else {
+        return;
+    };
+    if request.charge(size, ctx.now).is_none() {
+        queue.rotate();
+    } else if request.limit().is_some_and(|bytes| bytes > 0) {
+        end_head(queue, block, ctx, BATCH_COMPLETED);
+    } else {
+        queue.drop_head();
+    }
+}
+
 impl Consumer {
     /// Gives a message to the request whose turn it is.
     pub(super) fn give_to_request(&mut self, ctx: &mut Ctx<'_>, choice: &Choice) -> Given {
+        let policy = self.config.priority_policy;
+        let load = self.load(choice);
         let Mode::Pull(queue) = &mut self.mode else {
             return Given::NoTaker;
         };
-        while let Some(request) = queue.head() {
-            if request.expired(ctx.now) {
-                status::with_left(&mut self.block, REQUEST_TIMEOUT, request.left());
-                send_status(ctx.out, ctx.account, &request.reply, &self.block);
-                queue.drop_head();
+        // Nobody is asked twice.
+        for _ in 0..queue.len() {
+            if queue.head().is_some_and(|head| head.expired(ctx.now)) {
+                end_head(queue, &mut self.block, ctx, REQUEST_TIMEOUT);
                 continue;
             }
+            if policy != PriorityPolicy::None {
+                match queue.turn(policy, load) {
+                    Turn::Serve => {}
+                    Turn::Wait => {
+                        queue.rotate();
+                        continue;
+                    }
+                    Turn::Stale => {
+                        end_head(queue, &mut self.block, ctx, WRONG_PIN);
+                        continue;
+                    }
+                }
+            }
+            let pin = queue.pin_of_head(policy, ctx.out);
+            let Some(request) = queue.head() else {
+                break;
+            };
             let parcel = Parcel {
                 account: ctx.account,
                 route: &request.reply,
@@ -57,27 +106,21 @@ impl Consumer {
                 consumer_seq: self.state.delivered.consumer + 1,
                 pending: self.num_pending.after(choice),
                 limit: request.limit(),
+                pin: pin.as_ref(),
             };
             match self.courier.carry(ctx.messages, ctx.out, &parcel) {
                 Outcome::Taken(size) => {
                     let size = size.total();
-                    if let Some(left) = request.charge(size, ctx.now) {
-                        let bytes_left = request.limit().is_some_and(|bytes| bytes > 0);
-                        if bytes_left {
-                            status::with_left(&mut self.block, BATCH_COMPLETED, left);
-                            send_status(ctx.out, ctx.account, &request.reply, &self.block);
+                    if let Some(id) = pin.filter(|_| queue.pin.is_none()) {
+                        let expires = ctx.now.saturating_add(self.config.pinned_ttl);
+                        if let Some(group) = queue.pin_head(id, ctx.now, expires) {
+                            events::pinned(ctx, &self.name, group, &id);
                         }
-                        queue.drop_head();
-                    } else {
-                        queue.rotate();
                     }
+                    charge_head(queue, &mut self.block, ctx, size);
                     return Given::Taken(size);
                 }
-                Outcome::TooLarge => {
-                    status::with_left(&mut self.block, TOO_LARGE, request.left());
-                    send_status(ctx.out, ctx.account, &request.reply, &self.block);
-                    queue.drop_head();
-                }
+                Outcome::TooLarge => end_head(queue, &mut self.block, ctx, TOO_LARGE),
                 Outcome::NoOne => queue.drop_head(),
                 Outcome::Missing => return Given::Missing,
                 Outcome::Unreadable(error) => return Given::Unreadable(error),

@@ -5,6 +5,7 @@ use jetwake_protocol::jetstream::API_LEVEL;
 use jetwake_protocol::jetstream::pull::PullRequest;
 use jetwake_protocol::time::format_duration;
 
+use super::priority::Terms;
 use super::{NO_MESSAGES, Request, send_status};
 use crate::jetstream::consumer::ctx::Ctx;
 use crate::jetstream::consumer::settings::Settings;
@@ -45,6 +46,11 @@ impl Consumer {
         let wish = PullRequest::parse(message.payload)
             .map_err(|error| Refusal::Status(format!("400 Bad Request - {error}")))?;
         check_limits(&wish, &self.settings)?;
+        let terms = match message.payload.trim_ascii().first() {
+            Some(b'{') => self.take_terms(ctx.now, &wish).map_err(status)?,
+            // Only JSON can name a group, so nothing else has to.
+            _ => None,
+        };
         if self.waiting() >= self.settings.max_waiting && self.may_sweep(ctx.now) {
             self.sweep_requests(ctx);
         }
@@ -56,7 +62,7 @@ impl Consumer {
                 _ => Refusal::Silence,
             });
         }
-        self.accept(ctx, message.reply, &wish);
+        self.accept(ctx, message.reply, &wish, terms);
         Ok(())
     }
 
@@ -98,7 +104,13 @@ impl Consumer {
         Ok(())
     }
 
-    fn accept(&mut self, ctx: &mut Ctx<'_>, reply: &[u8], wish: &PullRequest) {
+    fn accept(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        reply: &[u8],
+        wish: &PullRequest,
+        terms: Option<Box<Terms>>,
+    ) {
         let Mode::Pull(queue) = &mut self.mode else {
             return;
         };
@@ -114,6 +126,7 @@ impl Consumer {
             expires: (wish.expires != 0).then(|| now.saturating_add(wish.expires)),
             heartbeat: wish.heartbeat.max(0),
             next_beat: now.saturating_add(wish.heartbeat.max(0)),
+            terms,
         });
         self.activity.touch(now);
         self.dirty = true;
@@ -150,17 +163,6 @@ fn check_limits(wish: &PullRequest, settings: &Settings) -> Result<(), Refusal> 
         return Err(Refusal::Status(format!(
             "409 Exceeded MaxRequestMaxBytes of {limit}"
         )));
-    }
-    if wish.min_pending != 0 || wish.min_ack_pending != 0 {
-        return Err(status("400 Bad Request - Not a Overflow Priority consumer"));
-    }
-    if !wish.id.is_empty() {
-        return Err(status(
-            "400 Bad Request - Not a Pinned Client Priority consumer",
-        ));
-    }
-    if !(0..=9).contains(&wish.priority) {
-        return Err(status("400 Bad Request - Priority must be between 0 and 9"));
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! The pull requests that wait, in the order in which they are served.
 //!
 //! The head gets the next message and then goes to the tail if it wants more, so messages are dealt one by one.
+//! Requests with a priority stay ordered by it: their tail is the last of their priority.
 
 use std::collections::VecDeque;
 
+use super::priority::{Pin, Terms};
 use crate::jetstream::consumer::status::Left;
 use crate::jetstream::io::Timestamp;
 
@@ -31,6 +33,8 @@ pub(in crate::jetstream::consumer) struct Request {
     pub(in crate::jetstream::consumer) heartbeat: i64,
     /// When the next heartbeat is due.
     pub(in crate::jetstream::consumer) next_beat: Timestamp,
+    /// What it says about its turn, if the consumer has priority groups.
+    pub(super) terms: Option<Box<Terms>>,
 }
 
 impl Request {
@@ -71,6 +75,13 @@ impl Request {
         self.no_wait && (self.given > 0 || self.expires.is_none())
     }
 
+    fn priority(&self) -> u8 {
+        match self.terms.as_deref() {
+            Some(Terms::Prioritized(priority)) => *priority,
+            _ => 0,
+        }
+    }
+
     fn deadline(&self) -> Option<Timestamp> {
         let beat = (self.heartbeat > 0).then_some(self.next_beat);
         self.expires.into_iter().chain(beat).min()
@@ -84,6 +95,8 @@ pub(in crate::jetstream::consumer) struct PullQueue {
     no_wait: usize,
     /// No request has anything due before this; heartbeats may have moved later meanwhile.
     deadline: Option<Timestamp>,
+    /// The client that is served alone.
+    pub(super) pin: Option<Pin>,
     /// When uninteresting requests were last looked for.
     pub(super) swept_at: Timestamp,
     spare: Vec<Vec<u8>>,
@@ -114,11 +127,23 @@ impl PullQueue {
         buffer
     }
 
-    /// Adds a request at the tail.
+    /// Adds a request at its tail.
     pub(super) fn push(&mut self, request: Request) {
         self.no_wait += usize::from(request.no_wait);
         self.deadline = self.deadline.into_iter().chain(request.deadline()).min();
-        self.requests.push_back(request);
+        self.place(request);
+    }
+
+    fn place(&mut self, request: Request) {
+        let priority = request.priority();
+        let last = self.requests.back().map_or(0, Request::priority);
+        if last <= priority {
+            self.requests.push_back(request);
+        } else {
+            let before = |other: &Request| other.priority() <= priority;
+            let at = self.requests.partition_point(before);
+            self.requests.insert(at, request);
+        }
     }
 
     /// The request whose turn it is.
@@ -126,10 +151,22 @@ impl PullQueue {
         self.requests.front_mut()
     }
 
-    /// Moves the head to the tail.
+    /// The terms of the head.
+    pub(super) fn head_terms(&self) -> Option<&Terms> {
+        self.requests.front()?.terms.as_deref()
+    }
+
+    /// The terms of the head, to change.
+    pub(super) fn head_terms_mut(&mut self) -> Option<&mut Terms> {
+        self.requests.front_mut()?.terms.as_deref_mut()
+    }
+
+    /// Moves the head to its tail.
     pub(super) fn rotate(&mut self) {
-        if self.requests.len() > 1 {
-            self.requests.rotate_left(1);
+        if self.requests.len() > 1
+            && let Some(head) = self.requests.pop_front()
+        {
+            self.place(head);
         }
     }
 
@@ -161,7 +198,8 @@ impl PullQueue {
 
     /// When the queue wants to be tended.
     pub(in crate::jetstream::consumer) fn deadline(&self) -> Option<Timestamp> {
-        self.deadline
+        let pin = self.pin.as_ref().map(|pin| pin.expires);
+        self.deadline.into_iter().chain(pin).min()
     }
 
     /// Looks up when the queue wants to be tended next.

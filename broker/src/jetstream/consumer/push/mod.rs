@@ -84,6 +84,7 @@ impl Consumer {
             consumer_seq: self.state.delivered.consumer + 1,
             pending: self.num_pending.after(choice),
             limit: None,
+            pin: None,
         };
         match self.courier.carry(ctx.messages, ctx.out, &parcel) {
             // The window counts the deliver subject, not the one that the message is stored under.

@@ -5,6 +5,7 @@ mod inactive;
 mod interplay;
 mod pace;
 mod policies;
+mod priority;
 mod pull;
 mod push;
 mod recovery;

@@ -91,6 +91,10 @@ impl Outbox for FakeOutbox {
         None
     }
 
+    fn account_name(&mut self, _: AccountId) -> Option<String> {
+        Some("$G".into())
+    }
+
     fn random(&mut self) -> u64 {
         self.seed = self
             .seed
