@@ -1,6 +1,6 @@
 //! A consumer's configuration in the form that the hot path wants it in.
 
-use jetwake_protocol::jetstream::consumer::{AckPolicy, ConsumerConfig};
+use jetwake_protocol::jetstream::consumer::{AckPolicy, ConsumerConfig, PriorityPolicy};
 
 use super::filter::Filter;
 use super::state::{Acks, Rules};
@@ -18,6 +18,8 @@ pub(super) struct Settings {
     pub(super) max_expires: Option<i64>,
     /// The largest byte budget of a request.
     pub(super) max_bytes: Option<i64>,
+    /// Who is served first.
+    pub(super) priority: PriorityPolicy,
     /// Percentage of acks that are measured.
     pub(super) sample: u64,
 }
@@ -36,6 +38,7 @@ impl Settings {
             max_batch: positive(config.max_request_batch),
             max_expires: positive(config.max_request_expires),
             max_bytes: positive(config.max_request_max_bytes),
+            priority: config.priority_policy,
             sample: sample.parse().unwrap_or_default(),
         }
     }

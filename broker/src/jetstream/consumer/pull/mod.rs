@@ -70,7 +70,7 @@ fn charge_head(queue: &mut PullQueue, block: &mut Vec<u8>, ctx: &mut Ctx<'_>, si
 impl Consumer {
     /// Gives a message to the request whose turn it is.
     pub(super) fn give_to_request(&mut self, ctx: &mut Ctx<'_>, choice: &Choice) -> Given {
-        let policy = self.config.priority_policy;
+        let policy = self.settings.priority;
         let load = self.load(choice);
         let Mode::Pull(queue) = &mut self.mode else {
             return Given::NoTaker;

@@ -1,11 +1,12 @@
 //! Priority groups: requests that are not simply served in turn.
 //!
 //! - *overflow*: a request may say how far behind the others must be before it is served;
-//! - *pinned client*: one client is served alone, as long as it asks often enough; the others stand by;
+//! - *pinned client*: one client is served alone, as long as it asks often enough; the others
+//!   stand by;
 //! - *prioritized*: the queue is ordered by the number in the request.
 //!
-//! A consumer has one queue and one pin, however many groups it names. The pin is never recorded: a recovered
-//! consumer has none, and clients that hold an old one are told so.
+//! A consumer has one queue and one pin, however many groups it names. The pin is never recorded:
+//! a recovered consumer has none, and clients that hold an old one are told so.
 
 use jetwake_protocol::jetstream::consumer::{ConsumerConfig, PriorityGroupState, PriorityPolicy};
 use jetwake_protocol::jetstream::pull::PullRequest;
@@ -155,8 +156,8 @@ impl PullQueue {
         }
     }
 
-    /// The pin that the next message to the head carries; a new one if nobody has it. Requests that name no group
-    /// are served without.
+    /// The pin that the next message to the head carries; a new one if nobody is pinned. Requests
+    /// that name no group are served without.
     pub(super) fn pin_of_head(
         &self,
         policy: PriorityPolicy,
