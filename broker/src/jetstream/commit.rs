@@ -118,6 +118,15 @@ impl Commits {
         self.queue.pop_front()
     }
 
+    /// The message with this sequence of a stream, if it waits.
+    pub(crate) fn publish_of(&self, stream: u32, seq: u64) -> Option<&Publish> {
+        let mut waiting = self.queue.iter().rev();
+        waiting.find_map(|item| match &item.what {
+            What::Publish(publish) if item.stream == stream && publish.seq == seq => Some(publish),
+            _ => None,
+        })
+    }
+
     /// The position that the last item waits for.
     pub(crate) fn last(&self) -> Option<Lsn> {
         self.queue.back().map(|last| last.lsn)

@@ -3,7 +3,8 @@
 //! They are staged in memory until the last one commits them; then all of them are judged, logged behind one entry
 //! that says how many follow, and applied together. Recovery applies a batch only if all of it is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jetwake_protocol::jetstream::ApiError;
 use jetwake_protocol::jetstream::advisory::BatchAbandoned;
@@ -18,6 +19,7 @@ use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{Inbound, Timestamp};
 use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::counter::Counter;
 use crate::jetstream::stream::headers::{self, PublishHeaders, number};
 use crate::jetstream::stream::publish_checks::{Ahead, Attempt, Refusal};
 
@@ -55,6 +57,9 @@ struct Batch {
 pub(crate) struct Batches {
     open: BTreeMap<Vec<u8>, Batch>,
 }
+
+/// Payload and header block of counters, in the order of a batch.
+type Counted = VecDeque<(Vec<u8>, Vec<u8>)>;
 
 /// How a message ends its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +230,11 @@ impl Stream {
         env: &mut Env<'_>,
     ) -> Result<(), ApiError> {
         self.judge_batch(batch, env)?;
+        let mut counted = if self.config.allow_msg_counter {
+            Some(self.count_batch(batch, env)?)
+        } else {
+            None
+        };
         let count = batch.parts.len() as u64;
         let first = self.staged.last_seq + 1;
         let timestamp = env.now.max(self.messages.state().last_ts);
@@ -235,12 +245,18 @@ impl Stream {
         let (mut logged, mut end) = (Vec::new(), None);
         for (seq, part) in (first..).zip(&batch.parts) {
             let raised = self.with_raised_ttl(&part.block);
+            let counted = counted.as_mut().and_then(VecDeque::pop_front);
+            let (block, payload) = match (&counted, &raised) {
+                (Some((payload, block)), _) => (block, payload),
+                (None, Some(block)) => (block, &part.payload),
+                (None, None) => (&part.block, &part.payload),
+            };
             let insert = Insert {
                 seq,
                 timestamp,
                 key: &part.subject,
-                headers: raised.as_deref().unwrap_or(&part.block),
-                payload: &part.payload,
+                headers: block,
+                payload,
                 location: None,
             };
             let msg_id = headers::value(&part.block, b"Nats-Msg-Id");
@@ -276,6 +292,25 @@ impl Stream {
         .write(&mut body);
         self.answer_when_durable(body, message.reply, env);
         Ok(())
+    }
+
+    /// What the increments of a batch make of their counters: payload and header block of each message.
+    fn count_batch(&self, batch: &Batch, env: &Env<'_>) -> Result<Counted, ApiError> {
+        let mut counters: BTreeMap<&[u8], Counter> = BTreeMap::new();
+        let mut counted = Counted::new();
+        for part in &batch.parts {
+            let counter = match counters.entry(&part.subject) {
+                btree_map::Entry::Occupied(known) => known.into_mut(),
+                btree_map::Entry::Vacant(new) => new.insert(self.counter(&part.subject, env)?),
+            };
+            let incr = headers::value(&part.block, b"Nats-Incr");
+            let (payload, block) = counter
+                .add(incr, &part.block)
+                .ok_or_else(ApiError::message_incr_invalid)?;
+            self.check_size(&block, &payload)?;
+            counted.push_back((payload, block));
+        }
+        Ok(counted)
     }
 
     /// Stores a message of a batch in memory.

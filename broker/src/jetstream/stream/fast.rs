@@ -273,6 +273,9 @@ impl Stream {
             ahead: Ahead::default(),
         };
         match self.judge(&attempt) {
+            Ok(()) if self.config.allow_msg_counter => {
+                self.store_counter(&silent, block, headers, env)?;
+            }
             Ok(()) => self.store(&silent, block, headers.msg_id, env),
             Err(Refusal::NoInterest) => self.skip(&silent, headers, env),
             Err(Refusal::Duplicate(_)) => return Ok(()),

@@ -8,6 +8,7 @@ pub(crate) mod apply;
 pub(crate) mod batch;
 pub(crate) mod consumers;
 pub(crate) mod control;
+pub(crate) mod counter;
 pub(crate) mod dedupe;
 pub(crate) mod direct_get;
 pub(crate) mod expiry;

@@ -70,6 +70,9 @@ impl Stream {
             ahead: Ahead::default(),
         };
         match self.judge(&attempt) {
+            Ok(()) if self.config.allow_msg_counter => {
+                self.publish_counter(message, block, &headers, env);
+            }
             Ok(()) => self.store(message, block, headers.msg_id, env),
             Err(Refusal::NoInterest) => self.skip(message, &headers, env),
             Err(Refusal::Duplicate(seq)) => self.duplicate(seq, message.reply, env),

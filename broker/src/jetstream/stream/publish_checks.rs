@@ -14,6 +14,7 @@ use crate::jetstream::io::Timestamp;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::apply::Rollup;
+use crate::jetstream::stream::counter::Total;
 use crate::jetstream::stream::headers::{PublishHeaders, number};
 use crate::jetstream::stream::ttl::ttl_seconds;
 
@@ -90,6 +91,7 @@ const CHECKS: &[Check] = &[
     duplicate,
     expected_last_msg_id,
     rollup,
+    increment_present,
     message_size,
     header_size,
     server_storage,
@@ -109,6 +111,7 @@ const BATCH_CHECKS: &[Check] = &[
     ttl_syntax,
     duplicate,
     stream_source,
+    increment_present,
     expected_last_sequence,
     expected_subject_sequence,
     schedules,
@@ -164,20 +167,40 @@ fn sealed(stream: &Stream, _: &Attempt<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Counter streams cannot be created yet.
-fn increments(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
-    let incr = attempt.headers.incr;
-    if incr.is_empty() {
+fn increments(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    let headers = &attempt.headers;
+    if headers.incr.is_empty() {
         return Ok(());
     }
-    let digits = incr
-        .strip_prefix(b"+")
-        .or(incr.strip_prefix(b"-"))
-        .unwrap_or(incr);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(ApiError::message_incr_invalid().into());
+    let invalid = || Err(ApiError::message_incr_invalid().into());
+    if Total::parse(headers.incr).is_none() {
+        return invalid();
     }
-    Err(ApiError::message_incr_disabled().into())
+    if !stream.config.allow_msg_counter {
+        return Err(ApiError::message_incr_disabled().into());
+    }
+    if !attempt.payload.is_empty() {
+        return Err(ApiError::message_incr_payload().into());
+    }
+    let contradicts = [
+        headers.rollup,
+        headers.expected_stream,
+        headers.expected_last_seq,
+        headers.expected_subject_seq,
+        headers.expected_subject,
+        headers.expected_msg_id,
+    ];
+    if contradicts.iter().any(|value| !value.is_empty()) {
+        return invalid();
+    }
+    Ok(())
+}
+
+fn increment_present(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    if stream.config.allow_msg_counter && attempt.headers.incr.is_empty() {
+        return Err(ApiError::message_incr_missing().into());
+    }
+    Ok(())
 }
 
 fn expected_stream(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {

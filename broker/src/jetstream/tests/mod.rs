@@ -3,6 +3,7 @@
 mod api;
 mod batch;
 mod consumers;
+mod counter;
 mod publish;
 mod recovery;
 mod rewrite;

@@ -337,7 +337,6 @@ pub fn unsupported(config: &StreamConfig) -> Option<ApiError> {
     let features = [
         ("mirror", config.mirror.is_some()),
         ("sources", !config.sources.is_empty()),
-        ("allow_msg_counter", config.allow_msg_counter),
         ("allow_msg_schedules", config.allow_msg_schedules),
         (
             "persist_mode async",
