@@ -28,7 +28,7 @@ use crate::jetstream::streams::Streams;
 /// Most messages that leave before the inbox is looked at again.
 const PUMP_BUDGET: usize = 4096;
 
-/// The parts of an [`Opened`](jetwake_storage::Opened) store that the core takes; the rest is the shell's.
+/// The parts of an [`Opened`] store that the core takes; the rest is the shell's.
 #[derive(Debug)]
 pub struct JetStreamStore {
     /// The owner's handle.

@@ -1,10 +1,10 @@
 //! The server's shell: sockets and tasks around the routing core.
 //!
-//! - [`listener`] accepts connections; each gets a reader task with a [`session`] and a [`writer`]
+//! - `listener` accepts connections; each gets a reader task with a `session` and a `writer`
 //!   task.
 //! - A session parses a whole read buffer, routes what is published through its [`Deliverer`], and
 //!   flushes every touched target once.
-//! - [`outbound`] queues are bounded; who produces tries to write to the target's socket itself.
+//! - `outbound` queues are bounded; who produces tries to write to the target's socket itself.
 //! - Messages for JetStream leave through the [`JetStreamInbox`]; its thread answers through a
 //!   [`RouterHandle`].
 //!

@@ -1,6 +1,6 @@
 //! One consumer of a stream: a deterministic state machine that decides what is delivered to whom and when.
 //!
-//! Changes of the recorded state ([`state`]) take effect at once and are gathered as operations for the log; one
+//! Changes of the recorded state (`state`) take effect at once and are gathered as operations for the log; one
 //! record leaves at the end of each [`Consumer::pump`]. Recovery is the last snapshot plus the records after it.
 //! What depends on subscribers (requests, flow control, heartbeats) is never recorded.
 //!
