@@ -51,6 +51,11 @@ impl Activity {
         self.touch(now);
     }
 
+    /// What was pending left the stream: the floor moves as by an ack, but nobody used the consumer.
+    pub(super) fn settled(&mut self, now: Timestamp) {
+        self.last_ack = Some(now);
+    }
+
     /// Something was delivered that may be acknowledged within `wait`.
     pub(super) fn delivered(&mut self, now: Timestamp, wait: i64) {
         self.last_delivery = Some(now);

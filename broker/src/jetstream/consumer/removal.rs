@@ -46,6 +46,7 @@ impl Consumer {
             return;
         }
         self.record(&Op::Ack { seq, len: 1 }, ctx.now);
+        self.activity.settled(ctx.now);
         self.dirty = true;
         if let Some(entry) = pending
             && why != Removal::Released
@@ -76,6 +77,9 @@ impl Consumer {
             .chain(self.state.given_up.keys().copied())
             .filter(|seq| *seq <= upto && ctx.messages.meta(*seq).is_none())
             .collect();
+        if !gone.is_empty() {
+            self.activity.settled(ctx.now);
+        }
         for seq in gone {
             self.record(&Op::Ack { seq, len: 1 }, ctx.now);
         }
