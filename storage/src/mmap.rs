@@ -1,9 +1,10 @@
 //! The only place with `unsafe`: read-only, shared mappings of our own files.
 //!
 //! Invariants that the rest of the crate keeps: a mapped file is never shortened; bytes that were
-//! handed out are never written again (journal batches are written once, segments are sealed before
-//! they are mapped, and a journal file is recycled only when nobody holds a slice of its mapping);
-//! no other process writes, because the directory is locked.
+//! handed out are not written while somebody holds them (journal batches are written once, segments
+//! are sealed before they are mapped, a journal file is recycled and a message is erased in place
+//! only when nobody holds a slice of the mapping); no other process writes, because the directory is
+//! locked.
 
 use std::fs::File;
 use std::io;

@@ -48,6 +48,7 @@ impl Core {
             self.log.failed = true;
             out.log(Level::Error, &format!("JetStream recovery failed: {error}"));
         }
+        self.hold_what_is_unknown(&groups, out);
         for id in self.streams.ids() {
             self.with_stream(id, now, out, |stream, env| {
                 stream.changes.clear();
@@ -70,6 +71,20 @@ impl Core {
                 stream.release_unneeded(env);
                 stream.release_settled(env);
             });
+        }
+    }
+
+    /// Records of streams that could not be brought back stay where they are, for somebody to look at.
+    fn hold_what_is_unknown(&mut self, groups: &Groups, out: &mut dyn Outbox) {
+        let known = self.log.store.groups();
+        let mut unknown: Vec<GroupId> = known.filter(|id| !groups.contains_key(id)).collect();
+        unknown.sort_unstable();
+        for number in unknown {
+            self.log.store.hold_group(number);
+            let text = format!(
+                "JetStream recovery: stream {number} is lost; its files are kept, and the journal grows"
+            );
+            out.log(Level::Error, &text);
         }
     }
 
@@ -165,6 +180,8 @@ impl Core {
                     stream.changes.clear();
                 });
             }
+            // Its other records are gone or damaged; now these do not matter any more.
+            (Entry::Drop, None) => self.log.store.drop_group(record.group),
             (_, None) => {}
         }
     }

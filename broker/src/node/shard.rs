@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use jetwake_storage::{Disk, Store};
+use jetwake_storage::{Disk, Report, Store};
 use tokio::sync::oneshot;
 
 use super::inbox::{Inbox, Mail};
@@ -15,6 +15,7 @@ use super::{StartError, disk};
 use crate::clock::Clock;
 use crate::jetstream::io::{Event, Timestamp};
 use crate::jetstream::{JetStream, JetStreamStore, Settings};
+use crate::log::Logger;
 use crate::options::JetStreamOptions;
 use crate::server::RouterHandle;
 
@@ -93,7 +94,10 @@ fn run(
         jetwake_storage::Options::new(seed),
     );
     let (mut opened, writer) = match opened {
-        Ok(opened) => JetStreamStore::split(opened),
+        Ok(opened) => {
+            tell(&opened.report, &router.shared().logger);
+            JetStreamStore::split(opened)
+        }
         Err(error) => {
             let _ = ready.send(Err(StartError::Store(error)));
             return;
@@ -114,10 +118,33 @@ fn run(
     clock.on_move(move || moved.settle());
     // If nobody waits for the start any more, the mailbox holds a stop already.
     let _ = ready.send(Ok(()));
-    serve(jetstream, &mut out, &inbox, &clock);
-    inbox.close();
+    {
+        // However the service ends: mail to a thread that is gone must not pile up.
+        let _closing = Closing(&inbox);
+        serve(jetstream, &mut out, &inbox, &clock);
+    }
     // It ends once everything handed over is written.
     let _ = disk_thread.join();
+}
+
+/// Closes the mailbox at its end.
+struct Closing<'a>(&'a Inbox);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Logs what opening found wrong.
+fn tell(report: &Report, logger: &Logger) {
+    for line in &report.lines {
+        logger.warn(format_args!("JetStream storage: {line}"));
+    }
+    if !report.lost.is_empty() {
+        let lost = report.lost.len();
+        logger.error(format_args!("JetStream storage: {lost} messages are lost"));
+    }
 }
 
 /// Passes over the mailbox until the end.
@@ -132,6 +159,8 @@ fn serve(mut jetstream: JetStream, out: &mut ShardOutbox, inbox: &Inbox, clock: 
         for letter in mail.drain(..) {
             match letter {
                 Mail::Settle(sender) => waiting.push(sender),
+                // Busy publishers would keep the journal from ever settling; nothing was promised to them.
+                Mail::Batch(_) if stopping => {}
                 Mail::Stop => {
                     stopping = true;
                     jetstream.handle(now, Event::Shutdown, out);

@@ -165,7 +165,9 @@ impl FileScan<'_> {
         let header = match RecordHeader::decode(bytes, self.seed, pos) {
             Ok(header) => header,
             Err(HeaderError::Damaged) => return Err(Bad::Header),
-            Err(HeaderError::Unknown(size)) => return Err(Bad::Unknown(size as u32)),
+            Err(HeaderError::Unknown(size)) => {
+                return Err(Bad::Unknown(u32::try_from(size).unwrap_or(u32::MAX)));
+            }
         };
         if header.size() > bytes.len() {
             return Err(Bad::Header);

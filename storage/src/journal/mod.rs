@@ -131,7 +131,7 @@ pub(crate) struct Journal {
 }
 
 /// Mixes a number into an even spread of bits.
-fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let mut mixed = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -282,6 +282,13 @@ impl Journal {
     pub(crate) fn stop(&self) {
         self.shared.queue.lock().stop = true;
         self.shared.ready.notify_all();
+    }
+}
+
+impl Drop for Journal {
+    /// Without an owner the writer has nothing to wait for.
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -22,6 +22,9 @@ use crate::position::Lsn;
 /// Records and batches start at multiples of this.
 pub(super) const STEP: u32 = 8;
 
+/// A longer file is none of ours: offsets of what lies in a shorter one, rounded up, stay in range.
+const FILE_MAX: u32 = u32::MAX - BATCHES_START;
+
 /// A record whose body does not prove itself carries this bit in its offset.
 pub(crate) const DAMAGED: u32 = 1;
 
@@ -138,7 +141,7 @@ impl Scan {
             .open(&files.path(&name))
             .map_err(failed("open"))?;
         let size = file.size().map_err(failed("measure"))?;
-        let Ok(size) = u32::try_from(size) else {
+        let Some(size) = u32::try_from(size).ok().filter(|size| *size <= FILE_MAX) else {
             self.report
                 .push(format!("{name}: too long to be a journal file; set aside"));
             self.unreadable.push(name);

@@ -157,7 +157,10 @@ impl FileMessages {
     /// sequence up to which that is all of them.
     pub(crate) fn uncopied(&self, through: u32) -> (Vec<CopyItem>, u64) {
         let mut items = Vec::new();
-        for (seq, entry) in self.index.entries_from(self.bodies.copied_through + 1) {
+        for (seq, entry) in self
+            .index
+            .entries_from(self.bodies.copied_through.saturating_add(1))
+        {
             let location = unpack(entry.place);
             match location {
                 Location::Journal { file, .. } if file <= through => items.push(CopyItem {
@@ -208,7 +211,7 @@ impl FileMessages {
     pub(crate) fn needs_journal(&self, through: u32) -> bool {
         let first = self
             .index
-            .entries_from(self.bodies.copied_through + 1)
+            .entries_from(self.bodies.copied_through.saturating_add(1))
             .next();
         first.is_some_and(|(_, entry)| {
             matches!(unpack(entry.place), Location::Journal { file, .. } if file <= through)
@@ -231,7 +234,7 @@ impl FileMessages {
             if let Some(Location::Segment { file, .. }) = from.map(unpack)
                 && let Some(old) = segments.get_mut(&file)
             {
-                old.live -= 1;
+                old.live = old.live.saturating_sub(1);
             }
             let holder = segments
                 .entry(segment)
@@ -277,7 +280,10 @@ impl FileMessages {
             segments.push((*number, dead));
         }
         let mut runs: Vec<(u64, u64)> = Vec::new();
-        for (seq, _) in self.index.entries_from(self.bodies.copied_through + 1) {
+        for (seq, _) in self
+            .index
+            .entries_from(self.bodies.copied_through.saturating_add(1))
+        {
             match runs.last_mut() {
                 Some((first, len)) if *first + *len == seq => *len += 1,
                 _ => runs.push((seq, 1)),

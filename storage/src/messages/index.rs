@@ -142,7 +142,7 @@ impl Index {
         }
         if last_seq > self.last_seq {
             self.last_seq = last_seq;
-            self.empty_first = last_seq + 1;
+            self.empty_first = last_seq.saturating_add(1);
         }
         Ok(())
     }
@@ -188,7 +188,7 @@ impl Index {
 
     /// Notes that everything below `first_seq` is gone; past the end this consumes sequences.
     pub(super) fn raise_first(&mut self, first_seq: u64) {
-        if self.entries.len() == 0 && first_seq > self.last_seq + 1 {
+        if self.entries.len() == 0 && first_seq > self.last_seq.saturating_add(1) {
             self.last_seq = first_seq - 1;
             self.empty_first = first_seq;
         }
@@ -198,7 +198,7 @@ impl Index {
         self.bytes -= u64::from(entry.size);
         self.keys.remove(entry.key, seq);
         if self.entries.len() == 0 {
-            self.empty_first = self.last_seq + 1;
+            self.empty_first = self.last_seq.saturating_add(1);
         }
     }
 
@@ -345,7 +345,7 @@ impl Index {
         let found = self
             .entries
             .first_marked(timestamp, |entry| entry.timestamp >= timestamp);
-        found.map_or(self.last_seq + 1, |(seq, _)| seq)
+        found.map_or(self.last_seq.saturating_add(1), |(seq, _)| seq)
     }
 
     pub(super) fn deleted(&self, visit: &mut dyn FnMut(u64)) {
@@ -356,7 +356,10 @@ impl Index {
             for gap in expected..seq {
                 visit(gap);
             }
-            expected = seq + 1;
+            let Some(next) = seq.checked_add(1) else {
+                return;
+            };
+            expected = next;
         }
         for gap in expected..=self.last_seq {
             visit(gap);
@@ -367,7 +370,7 @@ impl Index {
         let Some((first, _)) = self.entries.first() else {
             return 0;
         };
-        self.last_seq - first + 1 - self.entries.len() as u64
+        (self.last_seq - first).saturating_sub(self.entries.len() as u64 - 1)
     }
 
     pub(super) fn key(&self, id: KeyId) -> &[u8] {

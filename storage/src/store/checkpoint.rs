@@ -121,6 +121,9 @@ impl Store {
         let mut through = 0;
         let mut groups: HashSet<u64, FixedState> = HashSet::default();
         for file in complete {
+            if file.groups.iter().any(|group| self.held.contains(group)) {
+                break;
+            }
             // Once begun, make some room.
             if bytes <= if through == 0 { keep } else { keep / 2 } {
                 break;

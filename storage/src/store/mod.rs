@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::files::Files;
 use crate::format::Record;
@@ -73,6 +73,8 @@ pub struct Store {
     uses: VecDeque<FileUse>,
     /// The groups that exist, each with the newest journal file that lists it.
     groups: HashMap<u64, u32, FixedState>,
+    /// Groups that nobody could bring back; nothing of theirs may go.
+    held: HashSet<u64, FixedState>,
     /// Groups dropped since the last checkpoint.
     dropped: Vec<u64>,
     /// Records to overwrite after the next checkpoint.
@@ -144,6 +146,17 @@ impl Store {
         if self.groups.remove(&id).is_some() {
             self.dropped.push(id);
         }
+    }
+
+    /// The groups that exist.
+    pub fn groups(&self) -> impl Iterator<Item = u64> + '_ {
+        self.groups.keys().copied()
+    }
+
+    /// Keeps everything of a group whose state the layer above could not bring back: the journal is
+    /// not shortened past its records, and its checkpoint and segments stay.
+    pub fn hold_group(&mut self, id: u64) {
+        self.held.insert(id);
     }
 
     /// Notes that a record of a group lies in a journal file.

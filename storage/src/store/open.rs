@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::load::{Checkpoints, Segments, read_checkpoints};
 use super::{Options, Store};
@@ -201,6 +201,7 @@ impl Store {
             seed: options.seed,
             uses: VecDeque::new(),
             groups: groups.map(|(group, _)| (*group, 0)).collect(),
+            held: HashSet::default(),
             dropped: Vec::new(),
             erasures: Vec::new(),
             segments: checkpoints.segments(),

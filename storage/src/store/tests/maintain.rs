@@ -518,3 +518,21 @@ fn count_unreadable(model: &Model, messages: &FileMessages) -> usize {
     }
     unreadable
 }
+
+#[test]
+fn a_held_group_keeps_its_files() {
+    let disk = FaultDisk::new();
+    let Opened {
+        mut store,
+        mut writer,
+        ..
+    } = open(&disk, 1).unwrap();
+    let mut messages = store.create_group(GROUP + 1, 0);
+    for at in (1..60).step_by(2) {
+        append(&mut store, &mut writer, &mut messages, at);
+    }
+    let before = store.plan_retire(writer.durable(), 0);
+    assert!(before.is_some_and(|retire| retire.through > 1));
+    store.hold_group(GROUP + 1);
+    assert_eq!(store.plan_retire(writer.durable(), 0), None);
+}

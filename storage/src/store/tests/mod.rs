@@ -243,3 +243,10 @@ fn a_disk_thread_drains_what_the_owner_seals() {
     let found = replayed(open(&disk.crash(3), 2).unwrap().replay);
     assert_eq!(found.len() as u64, COUNT);
 }
+
+#[test]
+fn a_writer_whose_owner_is_gone_does_not_wait() {
+    let Opened { store, writer, .. } = open(&FaultDisk::new(), 1).unwrap();
+    drop(store);
+    assert!(!writer.wait());
+}
