@@ -9,6 +9,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,11 +54,11 @@ impl Logger {
     pub fn open(options: &LogOptions) -> io::Result<Self> {
         let sink = match &options.file {
             _ if options.silent => Sink::Nowhere,
-            Some(path) => Sink::File {
+            Some(path) if !path.as_os_str().is_empty() => Sink::File {
                 file: append(path)?,
                 path: path.clone(),
             },
-            None => Sink::Stderr {
+            _ => Sink::Stderr {
                 colour: rustix::termios::isatty(io::stderr()),
             },
         };
@@ -181,7 +182,7 @@ impl Logger {
             let time = time_stamp(&self.inner.zone);
             format!("[{}] {time} {level} {text}\n", self.inner.pid)
         } else {
-            format!("{level} {text}\n")
+            format!("[{}] {level} {text}\n", self.inner.pid)
         }
     }
 }
@@ -197,8 +198,10 @@ fn coloured(level: &str) -> String {
     format!("[\x1b[{code}m{level}\x1b[0m]")
 }
 
+/// Only the operator and its group may read what clients do.
 fn append(path: &std::path::Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o640).open(path)
 }
 
 /// `2026/11/22 09:14:37.693020`, in local time unless the operator asked for UTC.

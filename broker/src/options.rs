@@ -194,7 +194,7 @@ pub struct LogOptions {
     pub debug: bool,
     /// `[TRC]` lines: every protocol operation.
     pub trace: bool,
-    /// Process id and time in front of each line.
+    /// The time in front of each line.
     pub time: bool,
     /// Time in UTC.
     pub utc: bool,

@@ -159,7 +159,12 @@ fn apply(given: &Given, options: &mut Options) -> Result<(), Refused> {
     match given.flag {
         Flag::Port => options.port = port(given, Options::default().port)?,
         Flag::Host => options.host = text(),
-        Flag::ServerName => options.server_name = Some(text()),
+        Flag::ServerName => {
+            if given.value.contains(char::is_whitespace) {
+                return Err(refused("server name cannot contain spaces"));
+            }
+            options.server_name = Some(text());
+        }
         Flag::ClientAdvertise => options.client_advertise = Some(text()),
         Flag::PidFile => options.pid_file = Some(given.value.clone().into()),
         Flag::PortsFileDir => options.ports_file_dir = Some(given.value.clone().into()),

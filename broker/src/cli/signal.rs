@@ -45,7 +45,7 @@ fn named(target: &str) -> Result<i32, String> {
     if let Ok(pid) = target.parse() {
         return Ok(pid);
     }
-    let text = std::fs::read_to_string(target).map_err(|e| format!("open {target}: {e}"))?;
+    let text = std::fs::read_to_string(target).map_err(|_| format!("invalid pid: {target}"))?;
     text.trim()
         .parse()
         .map_err(|_| format!("{target}: no process id in it"))

@@ -118,7 +118,7 @@ impl Source for Files {
 }
 
 /// `open x.conf: no such file or directory`, in the words of nats-server's runtime.
-fn open_error(name: &str, error: &io::Error) -> String {
+pub(crate) fn open_error(name: &str, error: &io::Error) -> String {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

@@ -13,7 +13,6 @@ const LAME_DUCK_MIN: Duration = Duration::from_secs(30);
 
 /// Keys of nats-server that this server has nothing behind yet.
 const NOT_BUILT: &[&str] = &[
-    "max_closed_clients",
     "write_timeout",
     "disable_sublist_cache",
     "no_sublist_cache",
@@ -176,6 +175,13 @@ fn limits(key: &str, node: &Node, options: &mut Options) -> Option<Read<()>> {
             }));
         }
         "max_control_line" => &mut options.max_control_line,
+        "max_closed_clients" => {
+            return Some(values::size(node).map(|most| match most {
+                // Zero stands for the default, as in nats-server.
+                0 => {}
+                most => options.max_closed_clients = most,
+            }));
+        }
         "max_payload" => &mut options.max_payload,
         "max_pending" => &mut options.max_pending,
         "max_traced_msg_len" => &mut options.log.max_traced_msg_len,

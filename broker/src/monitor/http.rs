@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -23,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use super::Source;
 use super::query::Query;
-use super::report::Health;
+use super::report::{Gatewayz, Health, Leafz, Routez};
 use crate::options::MonitorOptions;
 
 /// The running monitoring listener; dropping it stops it.
@@ -97,6 +99,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     });
     // A client that breaks its connection gets no answer; there is nobody to tell.
     let _ = http1::Builder::new()
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
@@ -111,6 +114,10 @@ impl Shared {
             "/" | "" => Ok(html()),
             "/varz" => Ok(json(&self.source.varz(self.count(path)).await)),
             "/connz" => query.connz().map(|q| json(&self.source.connz(&q))),
+            "/subsz" | "/subscriptionsz" => query.subsz().map(|q| json(&self.source.subsz(&q))),
+            "/routez" => Ok(json(&Routez::from(self.source.peers()))),
+            "/leafz" => Ok(json(&Leafz::from(self.source.peers()))),
+            "/gatewayz" => Ok(json(&Gatewayz::from(self.source.peers()))),
             "/jsz" => match query.jsz() {
                 Ok(query) => Ok(json(&self.source.jsz(query).await)),
                 Err(text) => Err(text),
@@ -186,13 +193,12 @@ fn reply(status: StatusCode, content_type: &'static str, text: String) -> Reply 
     let mut reply = Response::new(Full::new(Bytes::from(text)));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static(content_type),
-    );
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_ORIGIN,
-        hyper::header::HeaderValue::from_static("*"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    match status {
+        StatusCode::OK => {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))
+        }
+        _ => headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    };
     reply
 }

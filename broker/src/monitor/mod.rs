@@ -1,4 +1,5 @@
-//! The monitoring listener: `/varz`, `/connz`, `/jsz`, `/healthz` and an index, as nats-server serves them.
+//! The monitoring listener: `/varz`, `/connz`, `/subsz`, `/jsz`, `/healthz`, the lists of other servers
+//! (`/routez`, `/leafz`, `/gatewayz`) and an index, as nats-server serves them.
 //!
 //! A shell module. What is shown comes from a [`Source`]; nothing here changes the server.
 
@@ -10,9 +11,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub(crate) use http::Monitor;
-pub(crate) use query::{ConnzQuery, JszQuery, Subs};
+pub(crate) use query::{ConnzQuery, JszQuery, Page, State, Subs, SubszQuery};
 
-use report::{Connz, Health, Jsz, Varz};
+use report::{Connz, Health, Jsz, Peers, Subsz, Varz};
 
 /// An answer that needs the JetStream thread.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -23,6 +24,10 @@ pub(crate) trait Source: Send + Sync + 'static {
     fn varz(&self, requests: std::collections::BTreeMap<String, u64>) -> Answer<'_, Varz>;
     /// Connections.
     fn connz(&self, query: &ConnzQuery) -> Connz;
+    /// Subscriptions.
+    fn subsz(&self, query: &SubszQuery) -> Subsz;
+    /// Who is connected to other servers: nobody yet.
+    fn peers(&self) -> Peers;
     /// JetStream.
     fn jsz(&self, query: JszQuery) -> Answer<'_, Jsz>;
     /// Whether the server is well.

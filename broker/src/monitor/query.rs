@@ -16,13 +16,47 @@ pub(crate) enum Subs {
     Detail,
 }
 
-/// What is asked of `/connz`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ConnzQuery {
+/// Which connections `/connz` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Those that are there.
+    #[default]
+    Open,
+    /// Those that have ended.
+    Closed,
+    /// Both.
+    Any,
+}
+
+/// Which part of a list is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Page {
     /// First entry to show.
     pub(crate) offset: usize,
     /// Most entries to show.
     pub(crate) limit: usize,
+}
+
+/// What is asked of `/subsz`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SubszQuery {
+    /// Which part of the list.
+    pub(crate) page: Page,
+    /// The list of subscriptions too.
+    pub(crate) subs: bool,
+    /// Only this account's.
+    pub(crate) account: Option<String>,
+    /// Only those that this subject reaches.
+    pub(crate) test: Option<String>,
+}
+
+/// What is asked of `/connz`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnzQuery {
+    /// Which part of the list.
+    pub(crate) page: Page,
+    /// Open or closed ones.
+    pub(crate) state: State,
     /// Only this connection.
     pub(crate) cid: Option<u64>,
     /// Subscriptions.
@@ -47,6 +81,9 @@ pub(crate) struct JszQuery {
     /// Configurations of what is shown.
     pub(crate) config: bool,
 }
+
+/// Entries that a page shows by itself.
+const LIMIT: usize = 1024;
 
 /// Sort keys of `/connz`.
 const SORT_KEYS: &[&str] = &[
@@ -94,15 +131,28 @@ impl Query {
         }
     }
 
-    fn number(&self, key: &str, default: usize) -> Result<usize, String> {
+    fn number(&self, key: &str) -> Result<i64, String> {
         match self.get(key) {
-            "" => Ok(default),
+            "" => Ok(0),
             text => text.parse().map_err(|_| {
                 format!(
                     "Error decoding int for '{key}': strconv.Atoi: parsing {text:?}: invalid syntax"
                 )
             }),
         }
+    }
+
+    /// Nonsense stands for the default, as in nats-server.
+    fn page(&self) -> Result<Page, String> {
+        let limit = usize::try_from(self.number("limit")?).unwrap_or(0);
+        Ok(Page {
+            offset: usize::try_from(self.number("offset")?).unwrap_or(0),
+            limit: if limit == 0 { LIMIT } else { limit },
+        })
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        Some(self.get(key).to_owned()).filter(|text| !text.is_empty())
     }
 
     /// The parameters of `/connz`.
@@ -113,13 +163,12 @@ impl Query {
                 format!("Error decoding uint64 for 'cid': strconv.ParseUint: parsing {text:?}: invalid syntax")
             })?),
         };
-        match self.get("state").to_ascii_lowercase().as_str() {
-            "" | "open" => {}
-            "closed" | "any" | "all" => {
-                return Err("closed connections are not kept by this server yet".to_owned());
-            }
+        let state = match self.get("state").to_ascii_lowercase().as_str() {
+            "" | "open" => State::Open,
+            "closed" => State::Closed,
+            "any" | "all" => State::Any,
             other => return Err(format!("Error decoding state for {other}")),
-        }
+        };
         let subs = match self.get("subs").to_ascii_lowercase().as_str() {
             "detail" => Subs::Detail,
             _ if self.flag("subs")? => Subs::Subjects,
@@ -130,12 +179,16 @@ impl Query {
             key if SORT_KEYS.contains(&key) => key,
             other => return Err(format!("invalid sorting option: {other}")),
         };
-        if matches!(sort, "stop" | "reason") {
+        if matches!(sort, "stop" | "reason") && state != State::Closed {
             return Err(format!("sort by {sort} only valid on closed connections"));
         }
+        let mut page = self.page()?;
+        if cid.is_some() {
+            page.limit = 1;
+        }
         Ok(ConnzQuery {
-            offset: self.number("offset", 0)?,
-            limit: self.number("limit", 1024)?,
+            page,
+            state,
             cid,
             subs,
             auth: self.flag("auth")?,
@@ -143,11 +196,28 @@ impl Query {
         })
     }
 
+    /// The parameters of `/subsz`.
+    pub(crate) fn subsz(&self) -> Result<SubszQuery, String> {
+        let test = self.text("test");
+        if let Some(subject) = &test
+            && !jetwake_protocol::subject::is_literal(subject.as_bytes())
+        {
+            let text = format!("invalid test subject, must be publishable: {subject:?}");
+            return Err(text);
+        }
+        Ok(SubszQuery {
+            page: self.page()?,
+            subs: self.flag("subs")?,
+            account: self.text("acc"),
+            test,
+        })
+    }
+
     /// The parameters of `/jsz`.
     pub(crate) fn jsz(&self) -> Result<JszQuery, String> {
         let consumers = self.flag("consumers")?;
         let streams = self.flag("streams")? || consumers;
-        let account = Some(self.get("acc").to_owned()).filter(|name| !name.is_empty());
+        let account = self.text("acc");
         Ok(JszQuery {
             accounts: self.flag("accounts")? || streams,
             account,
@@ -193,7 +263,10 @@ mod tests {
         let jsz = query.jsz().unwrap();
         assert_eq!(jsz.account.as_deref(), Some("$G"));
         assert!(jsz.streams && jsz.accounts && !jsz.consumers);
-        assert_eq!(query.connz().unwrap().offset, 3);
+        let page = query.connz().unwrap().page;
+        assert_eq!((page.offset, page.limit), (3, 1024));
+        let page = Query::parse("offset=-1&limit=0").subsz().unwrap().page;
+        assert_eq!((page.offset, page.limit), (0, 1024));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) struct Varz {
     pub(crate) ping_interval: u64,
     pub(crate) ping_max: u32,
     pub(crate) http_host: String,
-    pub(crate) http_port: u16,
+    pub(crate) http_port: i32,
     pub(crate) http_base_path: String,
     pub(crate) https_port: u16,
     pub(crate) auth_timeout: f64,
@@ -72,9 +72,21 @@ pub(crate) struct Varz {
     pub(crate) config_digest: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) tags: Vec<String>,
+    pub(crate) feature_flags: BTreeMap<&'static str, bool>,
     pub(crate) system_account: String,
     pub(crate) slow_consumer_stats: KindCounts,
     pub(crate) stale_connection_stats: KindCounts,
+    pub(crate) disk_io_wait_stats: DiskWaits,
+}
+
+/// Waits for one of the slots that nats-server gives out for disk work. This server has no such slots: nobody
+/// waits.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct DiskWaits {
+    pub(crate) waiters: u64,
+    pub(crate) waits: u64,
+    pub(crate) wait_time: u64,
+    pub(crate) max_wait_time: u64,
 }
 
 /// Counters by kind of connection.
@@ -179,11 +191,18 @@ pub(crate) struct AccountDetail {
     pub(crate) stream_detail: Vec<StreamDetail>,
 }
 
+/// Who leads a stream.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct StreamCluster {
+    pub(crate) leader: String,
+}
+
 /// One stream in `/jsz`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct StreamDetail {
     pub(crate) name: String,
     pub(crate) created: Value,
+    pub(crate) cluster: StreamCluster,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) config: Option<Value>,
     pub(crate) state: Value,
@@ -215,6 +234,13 @@ pub(crate) struct Connection {
     pub(crate) start: String,
     pub(crate) last_activity: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) stop: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(crate) reason: &'static str,
+    /// To sort by.
+    #[serde(skip)]
+    pub(crate) rtt_nanos: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) rtt: String,
     pub(crate) uptime: String,
     pub(crate) idle: String,
@@ -238,6 +264,98 @@ pub(crate) struct Connection {
     pub(crate) subscriptions_list: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) subscriptions_list_detail: Vec<SubDetail>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) name_tag: String,
+}
+
+/// `/subsz`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Subsz {
+    pub(crate) server_id: String,
+    pub(crate) now: String,
+    pub(crate) num_subscriptions: usize,
+    pub(crate) num_cache: u64,
+    pub(crate) num_inserts: u64,
+    pub(crate) num_removes: u64,
+    pub(crate) num_matches: u64,
+    pub(crate) cache_hit_rate: f64,
+    pub(crate) max_fanout: u64,
+    pub(crate) avg_fanout: f64,
+    pub(crate) total: usize,
+    pub(crate) offset: usize,
+    pub(crate) limit: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) subscriptions_list: Vec<SubDetail>,
+}
+
+/// Who asks about the connections to other servers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peers {
+    pub(crate) server_id: String,
+    pub(crate) server_name: String,
+    pub(crate) now: String,
+}
+
+/// `/routez` of a server without a cluster.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Routez {
+    server_id: String,
+    server_name: String,
+    now: String,
+    num_routes: u32,
+    routes: [Empty; 0],
+}
+
+/// `/leafz` of a server without leaf nodes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Leafz {
+    server_id: String,
+    now: String,
+    leafnodes: u32,
+    leafs: [Empty; 0],
+}
+
+/// `/gatewayz` of a server without gateways.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Gatewayz {
+    server_id: String,
+    now: String,
+    outbound_gateways: Empty,
+    inbound_gateways: Empty,
+}
+
+impl From<Peers> for Routez {
+    fn from(peers: Peers) -> Self {
+        Self {
+            server_id: peers.server_id,
+            server_name: peers.server_name,
+            now: peers.now,
+            num_routes: 0,
+            routes: [],
+        }
+    }
+}
+
+impl From<Peers> for Leafz {
+    fn from(peers: Peers) -> Self {
+        Self {
+            server_id: peers.server_id,
+            now: peers.now,
+            leafnodes: 0,
+            leafs: [],
+        }
+    }
+}
+
+impl From<Peers> for Gatewayz {
+    fn from(peers: Peers) -> Self {
+        Self {
+            server_id: peers.server_id,
+            now: peers.now,
+            outbound_gateways: Empty {},
+            inbound_gateways: Empty {},
+        }
+    }
 }
 
 /// One subscription.
@@ -245,6 +363,8 @@ pub(crate) struct Connection {
 pub(crate) struct SubDetail {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) account: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) account_tag: String,
     pub(crate) subject: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) qgroup: String,

@@ -50,11 +50,22 @@ pub enum StartError {
     #[error("{0}")]
     Listen(#[from] server::StartError),
     /// The monitoring port.
-    #[error("can't start monitoring: {0}")]
-    Monitor(io::Error),
+    #[error(
+        "Can't start monitoring: can't listen to the monitor port: {}",
+        server::listen_text(address, error)
+    )]
+    Monitor {
+        /// The address as configured.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The store directory.
     #[error("Can't start JetStream: {0}")]
     Store(StoreError),
+    /// The store directory's name belongs to something else.
+    #[error("Can't start JetStream: storage directory is not a directory")]
+    StoreNotADirectory,
     /// The log file.
     #[error("error opening log file: {0}")]
     Log(io::Error),
@@ -142,16 +153,22 @@ impl Server {
         let monitor = match &options.monitor {
             Some(monitor) => {
                 let running = Monitor::start(monitor, Arc::clone(&reporter) as _);
-                let running = running.await.map_err(StartError::Monitor)?;
+                let failed = |error| StartError::Monitor {
+                    address: join_host_port(&monitor.host, monitor.port),
+                    error,
+                };
+                let running = running.await.map_err(failed)?;
                 let address = join_host_port(&monitor.host, running.addr().port());
                 logger.info(format_args!("Starting http monitor on {address}"));
-                reporter.monitor_at(running.addr());
                 Some(running)
             }
             None => None,
         };
         let mut shard = None;
         if let (Some(jetstream), Some(inbox), Some(limits)) = (&options.jetstream, inbox, limits) {
+            if store_dir::is_blocked(&jetstream.data_dir()) {
+                return Err(StartError::StoreNotADirectory);
+            }
             banner::jetstream(&logger, jetstream, &limits);
             let began = clock.now();
             let parts = shard::Parts {

@@ -8,6 +8,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Whether something that is not a directory lies where `dir`, or a directory above it, should be.
+pub(super) fn is_blocked(dir: &Path) -> bool {
+    dir.ancestors()
+        .find_map(|dir| std::fs::metadata(dir).ok())
+        .is_some_and(|found| !found.is_dir())
+}
+
 /// A temporary directory. Removed when dropped, kept when the thread that drops it panics: a failed test's data
 /// can be looked at.
 #[derive(Debug)]

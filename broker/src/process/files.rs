@@ -2,19 +2,29 @@
 //!
 //! A shell module: it writes and removes those two files.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::config::open_error;
 use crate::node::Server;
 use crate::options::reachable;
 
 /// Writes the process id: digits and nothing else, harnesses parse the whole file as a number. The file stays
 /// behind at the end, as nats-server's does.
 pub(super) fn write_pid(path: &Path) -> io::Result<()> {
-    std::fs::write(path, std::process::id().to_string())
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    write!(file, "{}", std::process::id())
 }
 
 /// `<dir>/<program>_<pid>.ports`: where the listeners really are. Removed when dropped.
@@ -41,8 +51,12 @@ impl PortsFile {
         let path = dir.join(format!("{}_{}.ports", program(), std::process::id()));
         // Harnesses poll for the file: it must never be seen half written.
         let temporary = path.with_extension("ports.tmp");
-        std::fs::write(&temporary, json)?;
-        std::fs::rename(&temporary, &path)?;
+        std::fs::write(&temporary, json)
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .map_err(|error| {
+                let name = path.to_string_lossy();
+                io::Error::other(format!("({name}): {}", open_error(&name, &error)))
+            })?;
         Ok(Self { path })
     }
 }

@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::{self, Command, CommandLine};
 use crate::config;
 use crate::log::Logger;
-use crate::node::Server;
+use crate::node::{Server, StartError};
 use crate::options::Options;
 use crate::version;
 
@@ -90,7 +90,11 @@ fn serve(line: &CommandLine) -> ExitCode {
     }
     let logger = match Logger::open(&options.log) {
         Ok(logger) => logger,
-        Err(error) => return fail(&format!("error opening log file: {error}")),
+        Err(error) => {
+            let path = options.log.file.unwrap_or_default();
+            let reason = config::open_error(&path.to_string_lossy(), &error);
+            return fail(&format!("error opening file: {reason}"));
+        }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -111,28 +115,31 @@ async fn live(options: Options, logger: &Logger, config_file: Option<String>) ->
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot take signals: {error}")),
     };
-    let (pid_file, ports_dir) = (options.pid_file.clone(), options.ports_file_dir.clone());
+    let has_config = config_file.is_some();
+    let ports_dir = options.ports_file_dir.clone();
+    if let Some(path) = &options.pid_file
+        && let Err(error) = files::write_pid(path)
+    {
+        let reason = config::open_error(&path.to_string_lossy(), &error);
+        logger.fatal(format_args!("Could not write pidfile: {reason}"));
+        return ExitCode::FAILURE;
+    }
     let server = match Server::start_announced(options, logger.clone(), config_file).await {
         Ok(server) => server,
+        // What the options alone show to be wrong is said like an error in their file.
+        Err(StartError::Options(text)) => return fail(&text),
         Err(error) => {
             logger.fatal(format_args!("{error}"));
             return ExitCode::FAILURE;
         }
     };
-    if let Some(path) = pid_file
-        && let Err(error) = files::write_pid(&path)
-    {
-        logger.error(format_args!("Could not write pidfile: {error}"));
-    }
-    let ports = ports_dir.map(|dir| PortsFile::write(&dir, &server));
-    let ports = match ports.transpose() {
-        Ok(ports) => ports,
-        Err(error) => {
-            logger.error(format_args!("Error writing ports file: {error}"));
-            None
-        }
-    };
-    until_end(&server, &mut signals, logger).await;
+    let ports = ports_dir.and_then(|dir| {
+        let written = PortsFile::write(&dir, &server);
+        written
+            .map_err(|error| logger.error(format_args!("Error writing ports file {error}")))
+            .ok()
+    });
+    until_end(&server, &mut signals, logger, has_config).await;
     logger.info(format_args!("Initiating Shutdown..."));
     server.shutdown().await;
     drop(ports);
@@ -141,7 +148,7 @@ async fn live(options: Options, logger: &Logger, config_file: Option<String>) ->
 }
 
 /// Serves signals until one of them, or the end of lame duck mode, ends the server.
-async fn until_end(server: &Server, signals: &mut Signals, logger: &Logger) {
+async fn until_end(server: &Server, signals: &mut Signals, logger: &Logger, has_config: bool) {
     let mut leaving: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
     loop {
         let lame_duck = leaving.is_some();
@@ -155,23 +162,21 @@ async fn until_end(server: &Server, signals: &mut Signals, logger: &Logger) {
             trapped = signals.next() => trapped,
             () = gone => return,
         };
+        logger.info(format_args!("Trapped {:?} signal", trapped.name()));
         match trapped {
-            Trapped::Interrupt => {
-                logger.info(format_args!("Trapped \"interrupt\" signal"));
-                return;
-            }
-            Trapped::Terminate => {
-                logger.info(format_args!("Trapped \"terminated\" signal"));
-                if !lame_duck {
-                    return;
-                }
-            }
+            Trapped::Interrupt | Trapped::Quit => return,
+            Trapped::Terminate if lame_duck => {}
+            Trapped::Terminate => return,
             Trapped::Reopen => match logger.reopen() {
                 Ok(()) => logger.info(format_args!("File log re-opened")),
                 Err(error) => logger.error(format_args!("Could not re-open the log: {error}")),
             },
             Trapped::LameDuck if lame_duck => {}
             Trapped::LameDuck => leaving = Some(Box::pin(server.lame_duck())),
+            Trapped::Reload if !has_config => logger.error(format_args!(
+                "Failed to reload server configuration: can only reload config when a file is \
+                 provided using -c or --config"
+            )),
             Trapped::Reload => logger.error(format_args!(
                 "Failed to reload server configuration: reload is not supported yet by this server"
             )),
@@ -183,10 +188,25 @@ async fn until_end(server: &Server, signals: &mut Signals, logger: &Logger) {
 #[derive(Debug, Clone, Copy)]
 enum Trapped {
     Interrupt,
+    Quit,
     Terminate,
     Reopen,
     LameDuck,
     Reload,
+}
+
+impl Trapped {
+    /// The signal as nats-server's log names it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "interrupt",
+            Self::Quit => "quit",
+            Self::Terminate => "terminated",
+            Self::Reopen => "user defined signal 1",
+            Self::LameDuck => "user defined signal 2",
+            Self::Reload => "hangup",
+        }
+    }
 }
 
 struct Signals {
@@ -213,7 +233,7 @@ impl Signals {
     async fn next(&mut self) -> Trapped {
         tokio::select! {
             _ = self.interrupt.recv() => Trapped::Interrupt,
-            _ = self.quit.recv() => Trapped::Interrupt,
+            _ = self.quit.recv() => Trapped::Quit,
             _ = self.terminate.recv() => Trapped::Terminate,
             _ = self.usr1.recv() => Trapped::Reopen,
             _ = self.usr2.recv() => Trapped::LameDuck,

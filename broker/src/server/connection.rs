@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::tcp::OwnedWriteHalf;
 
+use super::closed::SubscriptionSummary;
 use super::counters::Traffic;
 use super::outbound::{Accepted, Outbound};
 use super::reason::CloseReason;
@@ -55,7 +56,7 @@ pub struct ClientDetails {
     pub version: String,
     /// The user it logged in as, empty if there is no authentication.
     pub user: String,
-    /// The name of its account.
+    /// The name of its account; empty until it has logged in.
     pub account: String,
 }
 
@@ -122,23 +123,28 @@ impl Connection {
         self.subscriptions.lock().len()
     }
 
-    /// Calls `each` with every subscription: subject, queue, sid, messages delivered, maximum (0 =
-    /// none).
-    pub fn each_subscription(&self, mut each: impl FnMut(&[u8], Option<&[u8]>, &[u8], u64, u64)) {
-        for sub in self.subscriptions.lock().values() {
-            each(
-                &sub.filter,
-                sub.queue.as_deref(),
-                &sub.sid,
-                sub.delivered(),
-                sub.max(),
-            );
-        }
+    /// Its subscriptions.
+    pub fn subscriptions(&self) -> Vec<SubscriptionSummary> {
+        let subscriptions = self.subscriptions.lock();
+        subscriptions.values().map(|sub| sub.summary()).collect()
     }
 
     /// Round trip time in nanoseconds, 0 if unknown.
     pub fn rtt(&self) -> u64 {
         self.pulse.rtt.load(Ordering::Relaxed)
+    }
+
+    /// The first estimate of the round trip time: from the greeting to CONNECT.
+    pub(super) fn measure_rtt(&self) {
+        let rtt = super::shared::wall_clock()
+            .duration_since(self.started)
+            .unwrap_or_default();
+        let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX).max(1);
+        // What a ping measured is better.
+        let _ = self
+            .pulse
+            .rtt
+            .compare_exchange(0, nanos, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Last activity in nanoseconds since the server's start, 0 if there was none.
@@ -187,6 +193,9 @@ impl Connection {
     pub(super) fn label(&self) -> String {
         let client = self.client.lock();
         let mut label = format!("{} - cid:{}", self.address, self.id);
+        if client.account.is_empty() {
+            return label;
+        }
         if !client.version.is_empty() || !client.lang.is_empty() || !client.name.is_empty() {
             label.push_str(&format!(" - \"{}\"", client.tag()));
         }

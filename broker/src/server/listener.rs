@@ -132,6 +132,7 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr, tasks: &m
     let writer = Writer::new(Arc::clone(shared), Arc::clone(&connection));
     if full {
         connection.close_after_flush(CloseReason::MaxConnectionsExceeded);
+        shared.remember(&connection, &Default::default());
         tasks.spawn(writer.run());
         return;
     }

@@ -20,6 +20,7 @@ impl Session {
             self.shared.logger.error(format_args!("{label} - {error}"));
             return Err(End::silent(CloseReason::ProtocolViolation));
         }
+        self.connection.measure_rtt();
         if self.connected {
             // A second CONNECT may change the account: nothing of the old one may stay.
             self.drop_subscriptions();
@@ -30,17 +31,12 @@ impl Session {
         let Some(account) = self.shared.accounts.get(login.account).map(Arc::clone) else {
             return Err(End::silent(CloseReason::MissingAccount));
         };
-        self.connection.set_client(ClientDetails {
-            name: self.options.name.clone(),
-            lang: self.options.lang.clone(),
-            version: self.options.version.clone(),
-            user: if login.user.is_empty() {
-                self.options.user.clone()
-            } else {
-                login.user
-            },
-            account: account.name.to_string(),
-        });
+        let mut details = self.details();
+        if !login.user.is_empty() {
+            details.user = login.user;
+        }
+        details.account = account.name.to_string();
+        self.connection.set_client(details);
         self.account = account;
         self.permissions = login.permissions;
         self.authenticated = true;
@@ -53,6 +49,18 @@ impl Session {
         self.connected = true;
         self.send_ok();
         Ok(())
+    }
+
+    /// What the client says of itself; without an account, which only a login brings.
+    fn details(&self) -> ClientDetails {
+        let options = &self.options;
+        ClientDetails {
+            name: options.name.clone(),
+            lang: options.lang.clone(),
+            version: options.version.clone(),
+            user: options.user.clone(),
+            account: String::new(),
+        }
     }
 
     fn check_options(&mut self) -> Result<(), End> {
@@ -87,11 +95,10 @@ impl Session {
         }
         let jitter = FIRST_PING / 5 * (self.shared.random() % 1000) as u32 / 1000;
         let delay = self.shared.options.ping_interval.min(FIRST_PING + jitter);
-        let at = self.shared.uptime_nanos() + delay.as_nanos() as u64;
-        self.connection
-            .pulse
-            .first_ping
-            .store(at, Ordering::Relaxed);
+        let now = self.shared.uptime_nanos();
+        let at = now + delay.as_nanos() as u64;
+        let pulse = &self.connection.pulse;
+        pulse.first_ping.store(at, Ordering::Relaxed);
         self.connection.outbound.wake.notify_one();
     }
 
@@ -107,6 +114,9 @@ impl Session {
             self.log_error(format_args!("authentication error - Token \"[REDACTED]\""));
         } else {
             self.log_error(format_args!("authentication error"));
+        }
+        if !self.connected {
+            self.connection.set_client(self.details());
         }
         End::with_line(
             CloseReason::AuthenticationViolation,

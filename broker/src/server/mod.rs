@@ -12,6 +12,7 @@
 //! is taken while another is held, and none is held during a system call or across an await.
 
 mod auth;
+mod closed;
 mod connection;
 mod counters;
 mod deliver;
@@ -38,6 +39,7 @@ mod writer;
 use std::sync::Arc;
 
 pub use auth::{Authenticator, Login, Permissions};
+pub use closed::{ClosedConnection, SubscriptionSummary};
 pub use connection::{ClientDetails, Connection};
 pub use counters::{Incidents, Traffic, Volume};
 pub use deliver::Deliverer;
@@ -45,6 +47,7 @@ pub use identity::Identity;
 pub use inbox::{InboundBatch, JetStreamInbox};
 pub use reason::CloseReason;
 pub use router::RouterHandle;
+pub(crate) use running::listen_text;
 pub use running::{Bound, Running, StartError};
 pub use shared::Shared;
 pub use subscription::Subscription;

@@ -38,7 +38,7 @@ pub enum StartError {
 }
 
 /// The error in the words of nats-server's runtime.
-fn listen_text(address: &str, error: &io::Error) -> String {
+pub(crate) fn listen_text(address: &str, error: &io::Error) -> String {
     let text = match error.kind() {
         io::ErrorKind::AddrInUse => "address already in use".to_owned(),
         io::ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),

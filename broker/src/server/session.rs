@@ -326,8 +326,10 @@ impl Session {
     /// Closes the connection and takes its subscriptions out.
     fn finish(mut self, end: End) {
         self.connection.close_after_flush(end.reason);
-        self.drop_subscriptions();
+        let subscriptions = self.drop_subscriptions();
         self.deliverer.forget();
+        // Monitoring may see it twice for a moment, but never not at all.
+        self.shared.remember(&self.connection, &subscriptions);
         self.shared.connections.lock().remove(&self.connection.id);
         let reason = self
             .connection

@@ -14,7 +14,8 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::auth::Authenticator;
-use super::connection::Connection;
+use super::closed::{ClosedConnection, ClosedConnections};
+use super::connection::{Connection, Subscriptions};
 use super::counters::{Incidents, Traffic};
 use super::identity::Identity;
 use super::inbox::JetStreamInbox;
@@ -45,6 +46,7 @@ pub struct Shared {
     pub(super) authenticator: Box<dyn Authenticator>,
     pub(super) inbox: Option<Arc<dyn JetStreamInbox>>,
     pub(super) connections: Mutex<HashMap<u64, Arc<Connection>, FixedState>>,
+    closed: ClosedConnections,
     pub(super) lame_duck: AtomicBool,
     epoch: Instant,
     next_connection: AtomicU64,
@@ -70,6 +72,7 @@ impl Shared {
         }
         Self {
             identity: Identity::new(parts.options.server_name.as_deref()),
+            closed: ClosedConnections::new(parts.options.max_closed_clients),
             options: parts.options,
             logger: parts.logger,
             address,
@@ -114,6 +117,16 @@ impl Shared {
         self.connections.lock().values().map(Arc::clone).collect()
     }
 
+    /// Connections that have ended, the oldest first, as many as are remembered.
+    pub fn closed_connections(&self) -> Vec<Arc<ClosedConnection>> {
+        self.closed.all()
+    }
+
+    /// Remembers a connection that has ended.
+    pub(super) fn remember(&self, connection: &Connection, subscriptions: &Subscriptions) {
+        self.closed.push(connection, subscriptions);
+    }
+
     /// The open connection with this number.
     pub fn connection(&self, id: u64) -> Option<Arc<Connection>> {
         self.connections.lock().get(&id).map(Arc::clone)
@@ -130,6 +143,11 @@ impl Shared {
             .iter()
             .map(|account| account.subscriptions())
             .sum()
+    }
+
+    /// Number of subscriptions there ever were.
+    pub fn subscriptions_made(&self) -> u64 {
+        self.next_subscription.load(Ordering::Relaxed) - 1
     }
 
     /// Whether the server is leaving: no new connections.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jetwake_protocol::subject;
 use jetwake_protocol::wire::WireError;
 
+use super::connection::Subscriptions;
 use super::session::Session;
 use super::subscription::Subscription;
 
@@ -123,12 +124,13 @@ impl Session {
         self.send_ok();
     }
 
-    /// Ends all subscriptions of the connection.
-    pub(super) fn drop_subscriptions(&mut self) {
+    /// Ends all subscriptions of the connection, and says which they were.
+    pub(super) fn drop_subscriptions(&mut self) -> Subscriptions {
         let subscriptions = std::mem::take(&mut *self.connection.subscriptions.lock());
         for sub in subscriptions.values() {
             self.shared.end_subscription(sub);
         }
+        subscriptions
     }
 }
 

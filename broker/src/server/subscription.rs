@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Account;
+use super::closed::SubscriptionSummary;
 use super::connection::Connection;
 use crate::routing::SubId;
 
@@ -86,6 +87,19 @@ impl Subscription {
     pub(super) fn is_used_up(&self) -> bool {
         let max = self.max.load(Ordering::Relaxed);
         max > 0 && self.delivered.load(Ordering::Relaxed) >= max
+    }
+
+    /// What monitoring shows of it.
+    pub(super) fn summary(&self) -> SubscriptionSummary {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        SubscriptionSummary {
+            account: self.account.name.to_string(),
+            subject: text(&self.filter),
+            queue: self.queue.as_deref().map(text).unwrap_or_default(),
+            sid: text(&self.sid),
+            delivered: self.delivered(),
+            max: self.max(),
+        }
     }
 
     /// Messages since SUB.

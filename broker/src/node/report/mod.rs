@@ -1,29 +1,35 @@
 //! What monitoring shows of this server.
 //!
-//! A shell module: it reads the clock and asks the operating system about the process.
+//! A shell module: it reads the clock.
 
-// The process's own numbers come from the operating system's files.
+// Monitoring shows the machine's time.
 #![allow(clippy::disallowed_methods)]
 
+mod connz;
+mod machine;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use jetwake_protocol::time;
 use tokio::sync::oneshot;
 
+use machine::CpuMeter;
+
 use super::inbox::{Inbox, Mail};
 use super::limits::Limits;
+use crate::cli::LAZY_SYNC_INTERVAL;
 use crate::jetstream::{Depth, Report};
 use crate::monitor::report::{
-    AccountDetail, ApiStats, Connection as ConnectionReport, Connz, Empty, Health, JetStreamConfig,
-    JetStreamLimits, JetStreamStats, Jsz, KindCounts, StreamDetail, SubDetail, Varz, VarzJetStream,
+    AccountDetail, ApiStats, Connz, DiskWaits, Empty, Health, JetStreamConfig, JetStreamLimits,
+    JetStreamStats, Jsz, KindCounts, Peers, StreamCluster, StreamDetail, Subsz, Varz,
+    VarzJetStream,
 };
-use crate::monitor::{Answer, ConnzQuery, JszQuery, Source, Subs};
+use crate::monitor::{Answer, ConnzQuery, JszQuery, Source, SubszQuery};
 use crate::options::SyncPolicy;
-use crate::server::{Connection, Shared};
+use crate::server::Shared;
 use crate::version;
 
 /// See the module.
@@ -31,7 +37,6 @@ pub(super) struct Reporter {
     shared: Arc<Shared>,
     inbox: Option<Arc<Inbox>>,
     limits: Option<Limits>,
-    monitor_addr: OnceLock<SocketAddr>,
     cpu: CpuMeter,
 }
 
@@ -41,12 +46,11 @@ impl Reporter {
         inbox: Option<Arc<Inbox>>,
         limits: Option<Limits>,
     ) -> Self {
-        let (monitor_addr, cpu) = (OnceLock::new(), CpuMeter::start());
+        let cpu = CpuMeter::start();
         Self {
             shared,
             inbox,
             limits,
-            monitor_addr,
             cpu,
         }
     }
@@ -76,7 +80,8 @@ impl Reporter {
     fn jetstream_config(&self) -> Option<JetStreamConfig> {
         let (options, limits) = (self.shared.options.jetstream.as_ref()?, self.limits?);
         let (sync_always, sync_interval) = match options.sync {
-            SyncPolicy::Always => (true, Duration::ZERO),
+            // nats-server shows its interval even where it has none.
+            SyncPolicy::Always => (true, LAZY_SYNC_INTERVAL),
             SyncPolicy::Lazy(every) => (false, every),
         };
         Some(JetStreamConfig {
@@ -88,12 +93,6 @@ impl Reporter {
             domain: options.domain.clone().unwrap_or_default(),
             strict: options.strict,
         })
-    }
-
-    /// Where monitoring listens, once it does.
-    pub(super) fn monitor_at(&self, addr: SocketAddr) {
-        // It is told once.
-        let _ = self.monitor_addr.set(addr);
     }
 
     fn general(&self, http_req_stats: BTreeMap<String, u64>) -> Varz {
@@ -120,7 +119,8 @@ impl Reporter {
             ping_interval: nanos(options.ping_interval),
             ping_max: options.ping_max,
             http_host: monitor.map(|m| m.host.clone()).unwrap_or_default(),
-            http_port: self.monitor_addr.get().map_or(0, SocketAddr::port),
+            // As configured, also where that is -1 for a free one.
+            http_port: monitor.map_or(0, |m| if m.port == 0 { -1 } else { i32::from(m.port) }),
             http_base_path: monitor.map(|m| m.base_path.clone()).unwrap_or_default(),
             https_port: 0,
             auth_timeout: options.auth_timeout.as_secs_f64(),
@@ -137,8 +137,8 @@ impl Reporter {
             write_deadline: nanos(options.write_deadline),
             start: rfc3339(shared.started),
             now: rfc3339(SystemTime::now()),
-            uptime: ago(shared.started),
-            mem: resident_bytes(),
+            uptime: elapsed(shared.started, SystemTime::now()),
+            mem: machine::resident_bytes(),
             cores,
             gomaxprocs: cores,
             cpu: self.cpu.percent(),
@@ -163,6 +163,7 @@ impl Reporter {
             config_load_time: rfc3339(shared.started),
             config_digest: options.config_digest.clone(),
             tags: options.server_tags.clone(),
+            feature_flags: version::FEATURE_FLAGS.into(),
             system_account: "$SYS".to_owned(),
             slow_consumer_stats: KindCounts {
                 clients: slow,
@@ -172,78 +173,8 @@ impl Reporter {
                 clients: stale,
                 ..KindCounts::default()
             },
+            disk_io_wait_stats: DiskWaits::default(),
         }
-    }
-
-    fn connection(&self, connection: &Connection, query: &ConnzQuery) -> ConnectionReport {
-        let details = connection.client();
-        let (inbound, outbound) = (connection.traffic.inbound(), connection.traffic.outbound());
-        let active = self.shared.started + Duration::from_nanos(connection.last_activity());
-        let subs = self.subscriptions(connection, query.subs);
-        let rtt = i64::try_from(connection.rtt()).unwrap_or(0);
-        ConnectionReport {
-            cid: connection.id,
-            kind: "Client".to_owned(),
-            transport: "nats".to_owned(),
-            ip: connection.address.ip().to_string(),
-            port: connection.address.port(),
-            start: rfc3339(connection.started),
-            last_activity: rfc3339(active.max(connection.started)),
-            rtt: if rtt > 0 {
-                time::format_duration(rtt)
-            } else {
-                String::new()
-            },
-            uptime: ago(connection.started),
-            idle: ago(active.max(connection.started)),
-            pending_bytes: connection.pending(),
-            in_msgs: inbound.msgs,
-            out_msgs: outbound.msgs,
-            in_bytes: inbound.bytes,
-            out_bytes: outbound.bytes,
-            subscriptions: connection.subscription_count(),
-            name: details.name,
-            lang: details.lang,
-            version: details.version,
-            authorized_user: if query.auth {
-                details.user
-            } else {
-                String::new()
-            },
-            account: if query.auth {
-                details.account
-            } else {
-                String::new()
-            },
-            subscriptions_list: match query.subs {
-                Subs::Subjects => subs.iter().map(|sub| sub.subject.clone()).collect(),
-                _ => Vec::new(),
-            },
-            subscriptions_list_detail: if query.subs == Subs::Detail {
-                subs
-            } else {
-                Vec::new()
-            },
-        }
-    }
-
-    fn subscriptions(&self, connection: &Connection, subs: Subs) -> Vec<SubDetail> {
-        let mut list = Vec::new();
-        if subs != Subs::None {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            connection.each_subscription(|subject, queue, sid, msgs, max| {
-                list.push(SubDetail {
-                    subject: text(subject),
-                    qgroup: queue.map(text).unwrap_or_default(),
-                    sid: text(sid),
-                    msgs,
-                    max,
-                    cid: connection.id,
-                    ..SubDetail::default()
-                });
-            });
-        }
-        list
     }
 }
 
@@ -263,25 +194,19 @@ impl Source for Reporter {
     }
 
     fn connz(&self, query: &ConnzQuery) -> Connz {
-        let mut connections: Vec<ConnectionReport> = self
-            .shared
-            .connections()
-            .iter()
-            .filter(|connection| query.cid.is_none_or(|cid| connection.id == cid))
-            .map(|connection| self.connection(connection, query))
-            .collect();
-        sort(&mut connections, &query.sort);
-        let total = connections.len();
-        let offset = query.offset.min(total);
-        let page: Vec<_> = connections.drain(offset..).take(query.limit).collect();
-        Connz {
-            server_id: self.shared.identity.id.clone(),
+        connz::connz(&self.shared, query)
+    }
+
+    fn subsz(&self, query: &SubszQuery) -> Subsz {
+        connz::subsz(&self.shared, query)
+    }
+
+    fn peers(&self) -> Peers {
+        let identity = &self.shared.identity;
+        Peers {
+            server_id: identity.id.clone(),
+            server_name: identity.name.clone(),
             now: rfc3339(SystemTime::now()),
-            num_connections: page.len(),
-            total,
-            offset: query.offset,
-            limit: query.limit,
-            connections: page,
         }
     }
 
@@ -315,7 +240,7 @@ impl Source for Reporter {
                 bytes: report.bytes,
                 total: report.accounts,
                 account_details: if detailed {
-                    vec![account(report, &query)]
+                    vec![account(report, &query, &self.shared.identity.name)]
                 } else {
                     Vec::new()
                 },
@@ -355,11 +280,14 @@ fn stats(report: &Report) -> JetStreamStats {
     }
 }
 
-/// The one account. Its own counters of the API are not told apart, as on nats-server.
-fn account(report: Report, query: &JszQuery) -> AccountDetail {
+/// The one account, whose requests are all there are. Its streams are led by this server.
+fn account(report: Report, query: &JszQuery, server_name: &str) -> AccountDetail {
     let streams = report.details.into_iter().map(|stream| StreamDetail {
         name: stream.name,
         created: stream.created,
+        cluster: StreamCluster {
+            leader: server_name.to_owned(),
+        },
         config: query.config.then_some(stream.config),
         state: stream.state,
         consumer_detail: stream.consumers,
@@ -372,26 +300,14 @@ fn account(report: Report, query: &JszQuery) -> AccountDetail {
             storage: report.storage,
             reserved_memory: u64::MAX,
             reserved_storage: u64::MAX,
+            api: ApiStats {
+                level: 0,
+                total: report.api_total,
+                errors: report.api_errors,
+            },
             ..JetStreamStats::default()
         },
         stream_detail: streams.collect(),
-    }
-}
-/// Counters sort with the largest first, names and times ascending.
-fn sort(connections: &mut [ConnectionReport], key: &str) {
-    use std::cmp::Reverse;
-    match key {
-        "subs" => connections.sort_by_key(|c| Reverse(c.subscriptions)),
-        "pending" => connections.sort_by_key(|c| Reverse(c.pending_bytes)),
-        "msgs_to" => connections.sort_by_key(|c| Reverse(c.out_msgs)),
-        "msgs_from" => connections.sort_by_key(|c| Reverse(c.in_msgs)),
-        "bytes_to" => connections.sort_by_key(|c| Reverse(c.out_bytes)),
-        "bytes_from" => connections.sort_by_key(|c| Reverse(c.in_bytes)),
-        "last" => connections.sort_by(|a, b| b.last_activity.cmp(&a.last_activity)),
-        "idle" => connections.sort_by(|a, b| a.last_activity.cmp(&b.last_activity)),
-        "start" | "uptime" => connections.sort_by(|a, b| a.start.cmp(&b.start)),
-        "rtt" => connections.sort_by(|a, b| a.rtt.cmp(&b.rtt)),
-        _ => connections.sort_by_key(|c| c.cid),
     }
 }
 
@@ -407,12 +323,9 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// How long ago: `16m19s`, `1d2h3m4s`.
-fn ago(at: SystemTime) -> String {
-    let seconds = SystemTime::now()
-        .duration_since(at)
-        .unwrap_or_default()
-        .as_secs();
+/// How long from one time to another: `16m19s`, `1d2h3m4s`.
+fn elapsed(from: SystemTime, until: SystemTime) -> String {
+    let seconds = until.duration_since(from).unwrap_or_default().as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     let (years, days, seconds) = (days / 365, days % 365, seconds % 60);
     let parts = [(years, 'y'), (days, 'd'), (hours, 'h'), (minutes, 'm')];
@@ -423,42 +336,4 @@ fn ago(at: SystemTime) -> String {
         }
     }
     format!("{text}{seconds}s")
-}
-
-fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    let pages = pages.and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
-}
-
-/// Processor time of this process since the last question.
-struct CpuMeter {
-    last: parking_lot::Mutex<(std::time::Instant, Duration)>,
-}
-
-impl CpuMeter {
-    fn start() -> Self {
-        Self {
-            last: parking_lot::Mutex::new((std::time::Instant::now(), cpu_time())),
-        }
-    }
-
-    /// Percent of one processor.
-    fn percent(&self) -> f64 {
-        let (now, used) = (std::time::Instant::now(), cpu_time());
-        let (then, before) = std::mem::replace(&mut *self.last.lock(), (now, used));
-        let wall = now.duration_since(then).as_secs_f64();
-        if wall <= 0.0 {
-            return 0.0;
-        }
-        (used.saturating_sub(before).as_secs_f64() / wall * 1000.0).round() / 10.0
-    }
-}
-
-fn cpu_time() -> Duration {
-    let at = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(
-        u64::try_from(at.tv_sec).unwrap_or(0),
-        u32::try_from(at.tv_nsec).unwrap_or(0),
-    )
 }
