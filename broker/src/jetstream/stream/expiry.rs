@@ -19,8 +19,8 @@ use crate::jetstream::stream::headers;
 const SWEEP: i64 = 250_000_000;
 /// The same when a sweep left something for the next.
 const MORE: i64 = 10_000_000;
-/// Most markers of one sweep.
-const MARKERS: usize = 8192;
+/// Most markers of one sweep: each looks through what is in flight, the markers before it included.
+const MARKERS: usize = 2048;
 /// Most sequences of one log entry.
 const BATCH: usize = 8192;
 

@@ -1,6 +1,6 @@
 //! Lifetimes of single messages, and the markers that subjects leave behind.
 
-use super::rig::{Rig, SECOND};
+use super::rig::{Rig, SECOND, block};
 
 const STORAGES: [&str; 2] = ["file", "memory"];
 
@@ -209,5 +209,20 @@ fn switching_ttls_on_finds_those_that_are_stored() {
         rig.publish("s.b", &[("Nats-TTL", "1")], "");
         rig.pass(2 * SECOND);
         assert_eq!(rig.state("S"), (1, 1, 2));
+    }
+}
+
+#[test]
+fn more_markers_than_one_sweep_stores_come_soon() {
+    for storage in STORAGES {
+        let mut rig = rig(storage, MARKED);
+        for n in 0..5000 {
+            rig.send(&format!("s.{n}"), "", &block(&[("Nats-TTL", "2")]), "");
+        }
+        rig.settle();
+        rig.pass(SECOND * 5 / 2);
+        assert_eq!(rig.state("S"), (5000, 5001, 10_000));
+        rig.pass(SECOND * 5 / 2);
+        assert_eq!(rig.state("S"), (0, 10_001, 10_000));
     }
 }
