@@ -144,6 +144,10 @@ impl RecordFile {
         let mut record = vec![0; RECORD_HEADER];
         read(u64::from(offset), &mut record)?;
         let header = RecordHeader::decode(&record, self.seed, offset).map_err(|_| damaged())?;
+        let size = file.size().map_err(|error| self.io_error(&error))?;
+        if !header.fits(offset, size) {
+            return Err(damaged());
+        }
         record.resize(RECORD_HEADER + header.body_len(), 0);
         let body_at = u64::from(offset) + RECORD_HEADER as u64;
         read(body_at, &mut record[RECORD_HEADER..])?;

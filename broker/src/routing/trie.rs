@@ -1,7 +1,8 @@
 //! The subject trie: one level per token, with a place apart for `*` and for a final `>`.
 //!
 //! Inserting and removing cost as many steps as the filter has tokens; a lookup follows the literal
-//! token and `*` at each level. Filters are valid subjects (the caller has checked); published
+//! token and `*` at each level. Filters may be as long as an API request: nothing recurses along
+//! them but a lookup, whose depth the published subject bounds. Filters are valid subjects (the caller has checked); published
 //! subjects are any bytes.
 
 use std::sync::Arc;
@@ -34,6 +35,13 @@ struct Level<S, L> {
 struct Node<S, L> {
     next: Option<Box<Level<S, L>>>,
     leaf: Option<Box<Leaf<S, L>>>,
+}
+
+/// Where a way ends: the token at this offset goes, or everything below it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cut {
+    at: usize,
+    below: bool,
 }
 
 /// Everything on one filter.
@@ -115,7 +123,7 @@ impl<S: Clone, L: Copy + Eq> Trie<S, L> {
 
     /// Removes a subscription; filter and queue are the ones that it was added with.
     pub fn remove(&mut self, filter: &[u8], queue: Option<&[u8]>, id: SubId) -> Option<S> {
-        let removed = self.root.edit(filter, &mut |leaf| match queue {
+        let removed = self.root.edit(filter, |leaf| match queue {
             None => leaf.plain.remove(id),
             Some(name) => leaf.remove_from_queue(name, id),
         });
@@ -130,7 +138,7 @@ impl<S: Clone, L: Copy + Eq> Trie<S, L> {
 
     /// Removes one listener; false if it was not there.
     pub fn unlisten(&mut self, filter: &[u8], listener: L) -> bool {
-        let removed = self.root.edit(filter, &mut |leaf| {
+        let removed = self.root.edit(filter, |leaf| {
             let at = leaf.listeners.iter().position(|known| *known == listener)?;
             Some(leaf.listeners.swap_remove(at))
         });
@@ -216,34 +224,124 @@ impl<S, L> Level<S, L> {
     }
 
     /// Runs `edit` on the leaf of `filter`, if there is one, and prunes what it leaves empty.
-    fn edit<R, F>(&mut self, filter: &[u8], edit: &mut F) -> Option<R>
-    where
-        F: FnMut(&mut Leaf<S, L>) -> Option<R>,
-    {
-        let (token, tail) = first_token(filter);
-        if token == b">" && tail.is_none() {
-            return edit_leaf(&mut self.rest, edit);
-        }
-        let node = match token {
-            b"*" => self.star.as_deref_mut(),
-            _ => self.literal.get_mut(token),
-        }?;
-        let out = match tail {
-            None => edit_leaf(&mut node.leaf, edit),
-            Some(tail) => node.next.as_mut().and_then(|next| next.edit(tail, edit)),
-        };
-        node.prune();
-        if node.is_empty() {
-            match token {
-                b"*" => self.star = None,
-                _ => drop(self.literal.remove(token)),
-            }
+    fn edit<R>(
+        &mut self,
+        filter: &[u8],
+        edit: impl FnOnce(&mut Leaf<S, L>) -> Option<R>,
+    ) -> Option<R> {
+        let place = self.place(filter)?;
+        let leaf = place.as_deref_mut()?;
+        let out = edit(leaf);
+        if leaf.is_empty() {
+            *place = None;
+            self.prune(filter);
         }
         out
     }
 
-    fn is_empty(&self) -> bool {
-        self.literal.is_empty() && self.star.is_none() && self.rest.is_none()
+    /// Where the leaf of `filter` is, if the way to it exists.
+    fn place(&mut self, filter: &[u8]) -> Option<&mut Option<Box<Leaf<S, L>>>> {
+        let mut level = self;
+        let mut rest = filter;
+        loop {
+            let (token, tail) = first_token(rest);
+            if token == b">" && tail.is_none() {
+                return Some(&mut level.rest);
+            }
+            let node = level.node_mut(token)?;
+            let Some(tail) = tail else {
+                return Some(&mut node.leaf);
+            };
+            level = node.next.as_deref_mut()?;
+            rest = tail;
+        }
+    }
+
+    /// Cuts off the longest end of the way to `filter` that leads nowhere any more.
+    fn prune(&mut self, filter: &[u8]) {
+        let Some(cut) = self.dead_end(filter) else {
+            return;
+        };
+        let mut level = self;
+        let mut rest = filter;
+        loop {
+            let (token, tail) = first_token(rest);
+            let at = filter.len() - rest.len();
+            if at == cut.at && !cut.below {
+                return level.forget(token);
+            }
+            let Some(node) = level.node_mut(token) else {
+                return;
+            };
+            if at == cut.at {
+                node.next = None;
+                return;
+            }
+            let (Some(tail), Some(next)) = (tail, node.next.as_deref_mut()) else {
+                return;
+            };
+            level = next;
+            rest = tail;
+        }
+    }
+
+    /// Where to cut so that nothing empty stays; `None` if all of the way is still in use.
+    fn dead_end(&self, filter: &[u8]) -> Option<Cut> {
+        let mut level = self;
+        let mut rest = filter;
+        let mut cut = Cut::default();
+        loop {
+            let (token, tail) = first_token(rest);
+            let at = filter.len() - rest.len();
+            if token == b">" && tail.is_none() {
+                return (level.width() == 0 && at > 0).then_some(cut);
+            }
+            if level.width() > 1 {
+                cut = Cut { at, below: false };
+            }
+            let node = level.node(token)?;
+            let (Some(tail), Some(next)) = (tail, node.next.as_deref()) else {
+                return node.is_empty().then_some(cut);
+            };
+            if node.leaf.is_some() {
+                cut = Cut { at, below: true };
+            }
+            level = next;
+            rest = tail;
+        }
+    }
+
+    fn node(&self, token: &[u8]) -> Option<&Node<S, L>> {
+        match token {
+            b"*" => self.star.as_deref(),
+            _ => self.literal.get(token),
+        }
+    }
+
+    fn node_mut(&mut self, token: &[u8]) -> Option<&mut Node<S, L>> {
+        match token {
+            b"*" => self.star.as_deref_mut(),
+            _ => self.literal.get_mut(token),
+        }
+    }
+
+    fn forget(&mut self, token: &[u8]) {
+        match token {
+            b"*" => self.star = None,
+            _ => drop(self.literal.remove(token)),
+        }
+    }
+
+    /// How many ways lead on from here.
+    fn width(&self) -> usize {
+        self.literal.len() + usize::from(self.star.is_some()) + usize::from(self.rest.is_some())
+    }
+
+    /// Moves the levels below to `levels`.
+    fn empty_into(&mut self, levels: &mut Vec<Box<Self>>) {
+        let literal = self.literal.values_mut();
+        let nodes = literal.chain(self.star.as_deref_mut());
+        levels.extend(nodes.filter_map(|node| node.next.take()));
     }
 
     /// Follows the literal branch in a loop and the wildcard branches by recursion, so that the
@@ -282,10 +380,15 @@ impl<S, L> Node<S, L> {
     fn is_empty(&self) -> bool {
         self.next.is_none() && self.leaf.is_none()
     }
+}
 
-    fn prune(&mut self) {
-        if self.next.as_ref().is_some_and(|next| next.is_empty()) {
-            self.next = None;
+impl<S, L> Drop for Level<S, L> {
+    /// One level at a time: a stream may have a subject of hundreds of thousands of tokens.
+    fn drop(&mut self) {
+        let mut levels = Vec::new();
+        self.empty_into(&mut levels);
+        while let Some(mut level) = levels.pop() {
+            level.empty_into(&mut levels);
         }
     }
 }
@@ -315,18 +418,6 @@ impl<S, L> Leaf<S, L> {
         }
         removed
     }
-}
-
-fn edit_leaf<S, L, R, F>(place: &mut Option<Box<Leaf<S, L>>>, edit: &mut F) -> Option<R>
-where
-    F: FnMut(&mut Leaf<S, L>) -> Option<R>,
-{
-    let leaf = place.as_deref_mut()?;
-    let out = edit(leaf);
-    if leaf.is_empty() {
-        *place = None;
-    }
-    out
 }
 
 /// The first token, and what follows its dot.

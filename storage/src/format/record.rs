@@ -170,6 +170,11 @@ impl RecordHeader {
         padded(RECORD_HEADER + self.body_len())
     }
 
+    /// Whether the record at `offset` ends within a file of this size.
+    pub(crate) fn fits(&self, offset: u32, file: u64) -> bool {
+        u64::from(offset) + (RECORD_HEADER + self.body_len()) as u64 <= file
+    }
+
     /// The body behind the header at the start of `bytes`, if it is there and unaltered.
     pub(crate) fn body<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let body = bytes.get(RECORD_HEADER..RECORD_HEADER + self.body_len())?;

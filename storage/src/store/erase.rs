@@ -48,6 +48,9 @@ impl Erasure {
         let Ok(header) = RecordHeader::decode(&record, seed, self.offset) else {
             return Ok(());
         };
+        if !header.fits(self.offset, file.size()?) {
+            return Ok(());
+        }
         let keep = RECORD_HEADER + header.key_len;
         record.resize(keep, 0);
         let key_at = u64::from(self.offset) + RECORD_HEADER as u64;

@@ -96,7 +96,7 @@ proptest! {
             prop_assert!(!trie.unlisten(filter.as_bytes(), at as u32));
         }
         prop_assert!(trie.is_empty());
-        prop_assert!(trie.root.is_empty());
+        prop_assert_eq!(trie.root.width(), 0);
     }
 }
 
@@ -123,4 +123,39 @@ fn filters_of_two_thousand_tokens_are_walked_and_dropped() {
     trie.insert(filter.as_bytes(), None, SubId(1), 1);
     assert!(trie.has_any_interest(["x"; 2048].join(".").as_bytes()));
     assert_eq!(trie.remove(filter.as_bytes(), None, SubId(1)), Some(1));
+}
+
+#[test]
+fn filters_of_any_length_come_and_go() {
+    let long = "a.".repeat(200_000) + "b";
+    let wild = "*.".repeat(200_000) + ">";
+    let mut trie: Trie<usize, u32> = Trie::default();
+    for filter in [&long, &wild] {
+        trie.listen(filter.as_bytes(), 1);
+        trie.listen(b"other", 1);
+        assert!(trie.unlisten(filter.as_bytes(), 1));
+        assert_eq!(trie.root.width(), 1);
+        assert!(trie.unlisten(b"other", 1));
+    }
+    trie.listen(long.as_bytes(), 1);
+    assert!(trie.has_any_interest(long.as_bytes()));
+}
+
+#[test]
+fn removals_leave_nothing_behind_and_take_nothing_along() {
+    let filters: [&[u8]; 6] = [b"a.b.c", b"a.b", b"a.b.c.>", b"a.*.c", b">", b"a"];
+    let mut trie: Trie<usize, u32> = Trie::default();
+    for first in 0..filters.len() {
+        for filter in filters {
+            trie.listen(filter, 1);
+        }
+        for at in 0..filters.len() {
+            assert!(trie.unlisten(filters[(first + at) % filters.len()], 1));
+            for left in at + 1..filters.len() {
+                let left = filters[(first + left) % filters.len()];
+                assert!(trie.root.place(left).is_some_and(|leaf| leaf.is_some()));
+            }
+        }
+        assert_eq!(trie.root.width(), 0);
+    }
 }
