@@ -338,10 +338,10 @@ impl<S, L> Level<S, L> {
     }
 
     /// Moves the levels below to `levels`.
-    fn empty_into(&mut self, levels: &mut Vec<Box<Self>>) {
+    fn empty_into(&mut self, levels: &mut Vec<Self>) {
         let literal = self.literal.values_mut();
         let nodes = literal.chain(self.star.as_deref_mut());
-        levels.extend(nodes.filter_map(|node| node.next.take()));
+        levels.extend(nodes.filter_map(|node| Some(*node.next.take()?)));
     }
 
     /// Follows the literal branch in a loop and the wildcard branches by recursion, so that the

@@ -6,10 +6,10 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::json::{Decode, DecodeError, Kind, Rules, Value};
+use crate::time::calendar::{DAY, civil, days, days_in_month};
 
 /// Seconds from 0001-01-01 to 1970-01-01.
 const ZERO_SECONDS: i64 = -62_135_596_800;
-const DAY: i64 = 86_400;
 const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
 
 /// A point in time with the zone it was written in.
@@ -102,45 +102,6 @@ impl Decode for Time {
             _ => return Err(DecodeError::mismatch(value, go_type)),
         }
         Ok(())
-    }
-}
-
-/// Days since 1970 to year, month and day of the Gregorian calendar.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
-}
-
-/// Year, month and day of the Gregorian calendar to days since 1970.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let shifted_year = year - i64::from(month <= 2);
-    let era = shifted_year.div_euclid(400);
-    let year_of_era = shifted_year.rem_euclid(400);
-    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-fn days_in_month(year: i64, month: i64) -> i64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
     }
 }
 

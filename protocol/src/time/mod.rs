@@ -2,8 +2,9 @@
 //!
 //! A point in time is an `i64` of nanoseconds since 1970; a duration an `i64` of nanoseconds.
 
+pub(crate) mod calendar;
 pub mod duration;
 pub mod rfc3339;
 
 pub use duration::{format_duration, parse_duration};
-pub use rfc3339::{GO_ZERO_TIME, format_time, parse_time};
+pub use rfc3339::{format_time, parse_time};

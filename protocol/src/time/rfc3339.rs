@@ -1,47 +1,9 @@
 //! RFC 3339 with nanoseconds in UTC, as Go marshals it: zeros at the end of the fraction are dropped.
 
+use super::calendar::{DAY, civil, days, days_in_month};
 use crate::wire::Sink;
 
 const NANOS: i64 = 1_000_000_000;
-const DAY: i64 = 86_400;
-
-/// The text of Go's zero time, which stands for "never" and "unset".
-pub const GO_ZERO_TIME: &str = "0001-01-01T00:00:00Z";
-
-/// Year, month and day of a day counted from 1970-01-01 (proleptic Gregorian calendar).
-const fn civil(days: i64) -> (i64, u32, u32) {
-    // Eras of 400 years; the year starts in March, so that the leap day comes last.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month as u32, day as u32)
-}
-
-/// Day counted from 1970-01-01.
-const fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-const fn days_in_month(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
 
 /// Appends a point in time.
 pub fn write_time<S: Sink + ?Sized>(out: &mut S, nanos: i64) {
@@ -51,8 +13,8 @@ pub fn write_time<S: Sink + ?Sized>(out: &mut S, nanos: i64) {
     let in_day = seconds.rem_euclid(DAY) as u32;
     let mut text = *b"0000-00-00T00:00:00.000000000";
     put_digits(&mut text[0..4], year as u32);
-    put_digits(&mut text[5..7], month);
-    put_digits(&mut text[8..10], day);
+    put_digits(&mut text[5..7], month as u32);
+    put_digits(&mut text[8..10], day as u32);
     put_digits(&mut text[11..13], in_day / 3600);
     put_digits(&mut text[14..16], in_day / 60 % 60);
     put_digits(&mut text[17..19], in_day % 60);
@@ -179,7 +141,7 @@ mod tests {
         assert_eq!(parse_time("1969-12-31T23:00:00-01:00"), Some(0));
         for bad in [
             "",
-            GO_ZERO_TIME,
+            "0001-01-01T00:00:00Z",
             "2024-02-30T00:00:00Z",
             "2024-01-01T24:00:00Z",
             "2024-01-01T00:00:00.Z",
