@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{self, Command, CommandLine};
@@ -96,6 +97,7 @@ fn serve(line: &CommandLine) -> ExitCode {
             return fail(&format!("error opening file: {reason}"));
         }
     };
+    raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -107,6 +109,20 @@ fn serve(line: &CommandLine) -> ExitCode {
     let code = runtime.block_on(live(options, &logger, config_file));
     runtime.shutdown_background();
     code
+}
+
+/// As many open files as the system grants: each connection is one. The limit for programs that ask for nothing is
+/// meant for others.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        // Where that is refused, the old limit goes on.
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
 }
 
 /// From the start to the end of the one server of this process.

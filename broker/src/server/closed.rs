@@ -72,7 +72,7 @@ impl ClosedConnections {
 
     /// Remembers a connection that had these subscriptions, and forgets the oldest one if need be.
     pub(super) fn push(&self, connection: &Connection, subscriptions: &Subscriptions) {
-        let Some((reason, stopped)) = connection.closed() else {
+        let Some((reason, stopped)) = connection.closed().filter(|_| self.most > 0) else {
             return;
         };
         let kept = subscriptions.values().take(SUBSCRIPTIONS_KEPT);
@@ -92,9 +92,7 @@ impl ClosedConnections {
         };
         let mut ring = self.ring.lock();
         while ring.len() >= self.most && ring.pop_front().is_some() {}
-        if self.most > 0 {
-            ring.push_back(Arc::new(closed));
-        }
+        ring.push_back(Arc::new(closed));
     }
 
     /// All of them, the oldest first.

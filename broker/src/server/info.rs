@@ -29,7 +29,7 @@ pub(super) enum Occasion<'a> {
 pub(super) fn append(out: &mut Vec<u8>, shared: &Shared, to: &Connection, occasion: Occasion<'_>) {
     let mut info = base(shared);
     info.client_id = to.id;
-    info.client_ip = to.address.ip().to_canonical().to_string();
+    info.client_ip = to.address.ip().to_string();
     match occasion {
         Occasion::Accepted => {}
         Occasion::Connected { account, system } => {

@@ -105,6 +105,8 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr, tasks: &m
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let id = shared.next_connection_id();
+    // An IPv4 client of a listener for both kinds is shown as one.
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     let started = shared::wall_clock();
     let max_pending = shared.options.max_pending;
     let connection = Arc::new(Connection::new(id, address, started, writer, max_pending));

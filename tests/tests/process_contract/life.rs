@@ -1,10 +1,11 @@
 //! Start, signals, lame duck mode, end, and the next start.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use jetwake_tests::daemon::{Daemon, Lines};
 use jetwake_tests::jetstream::{api, stream_state};
-use jetwake_tests::process::free_port;
+use jetwake_tests::process::{free_port, server_program};
 use jetwake_tests::wire::Client;
 
 use crate::scratch;
@@ -20,15 +21,18 @@ const LISTEN: [&str; 4] = ["-a", "127.0.0.1", "-p", "-1"];
 fn it_listens_at_once() {
     let dir = scratch("start");
     let args = [&LISTEN[..], &["-js", "-sd", "store"]].concat();
-    // The machine may be busy with something else for a moment.
-    let best = (0..5).map(|_| {
+    let start = || {
         let mut server = Daemon::start(dir.path(), &args).unwrap();
         let address = server.ready().unwrap();
         Lines::connect(address).unwrap().expect("INFO ").unwrap();
         server.age()
-    });
-    let best = best.min().unwrap();
-    assert!(best < PROMPT, "{best:?}");
+    };
+    // The machine may be busy with something else for a while.
+    let took: Vec<_> = (0..20)
+        .map(|_| start())
+        .take_while(|took| *took > PROMPT)
+        .collect();
+    assert!(took.len() < 20, "{took:?}");
 }
 
 #[test]
@@ -177,6 +181,37 @@ fn a_reload_needs_a_file() {
         )
         .unwrap();
     assert!(server.is_running().unwrap());
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    let dir = scratch("files");
+    let program = server_program().unwrap();
+    let limited = "ulimit -S -n 64 && exec \"$0\" \"$@\"";
+    let args = [&["-c", limited, program.to_str().unwrap()][..], &LISTEN].concat();
+    let mut server = Daemon::spawn("sh".as_ref(), dir.path(), &args).unwrap();
+    let address = server.ready().unwrap();
+    let clients: Vec<_> = (0..100)
+        .map(|_| {
+            let mut client = Lines::connect(address).unwrap();
+            client.expect("INFO ").unwrap();
+            client
+        })
+        .collect();
+    assert_eq!(clients.len(), 100);
+}
+
+#[test]
+fn both_kinds_of_addresses_at_once() {
+    let dir = scratch("dual");
+    let args = ["-a", "::", "-p", "-1", "-m", "-1"];
+    let mut server = Daemon::start(dir.path(), &args).unwrap();
+    let port = server.ready().unwrap().port();
+    for ip in ["127.0.0.1", "::1"] {
+        let address = SocketAddr::new(ip.parse().unwrap(), port);
+        let info = Lines::connect(address).unwrap().expect("INFO ").unwrap();
+        assert!(info.contains(&format!("\"client_ip\":\"{ip}\"")), "{info}");
+    }
 }
 
 #[test]
