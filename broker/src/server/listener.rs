@@ -64,10 +64,11 @@ pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves until told to stop, and returns when all tasks have ended.
+/// Serves until told to stop, and returns when all tasks have ended. `open` is dropped with the listening socket.
 pub(super) async fn run(
     shared: Arc<Shared>,
     listener: TcpListener,
+    open: watch::Sender<()>,
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut tasks = JoinSet::new();
@@ -86,6 +87,7 @@ pub(super) async fn run(
         }
     }
     drop(listener);
+    drop(open);
     while *phase.borrow_and_update() != Phase::Stopping {
         tokio::select! {
             changed = phase.changed() => if changed.is_err() { break },

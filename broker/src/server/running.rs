@@ -64,6 +64,8 @@ pub struct Bound {
 pub struct Running {
     shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
+    /// Ends with the listening socket.
+    accepting: watch::Receiver<()>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -117,10 +119,13 @@ impl Bound {
             "Listening for client connections on {address}"
         ));
         let (phase, follow) = watch::channel(Phase::Serving);
-        let task = tokio::spawn(listener::run(Arc::clone(&shared), self.listener, follow));
+        let (open, accepting) = watch::channel(());
+        let run = listener::run(Arc::clone(&shared), self.listener, open, follow);
+        let task = tokio::spawn(run);
         Running {
             shared,
             phase,
+            accepting,
             task: Mutex::new(Some(task)),
         }
     }
@@ -144,6 +149,8 @@ impl Running {
             "Entering lame duck mode, stop accepting new clients"
         ));
         self.move_to(Phase::Leaving);
+        // Nobody who is told to leave may come back. Nothing is ever sent here: this waits for the end.
+        while self.accepting.clone().changed().await.is_ok() {}
         lame_duck::run(&self.shared).await;
     }
 
