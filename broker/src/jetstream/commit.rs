@@ -31,6 +31,8 @@ pub(crate) enum What {
     Skip {
         /// The sequence.
         seq: u64,
+        /// When that was decided.
+        timestamp: Timestamp,
         /// Where the acknowledgement goes.
         reply: Span,
     },

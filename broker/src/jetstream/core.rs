@@ -273,9 +273,13 @@ impl Core {
                     env.send(stream.account, &reply, &body);
                 });
             }
-            What::Skip { seq, reply } => {
+            What::Skip {
+                seq,
+                timestamp,
+                reply,
+            } => {
                 self.with_stream(id, now, out, |stream, env| {
-                    stream.apply_skip(seq);
+                    stream.apply_skip(seq, timestamp);
                     stream.acknowledge_span(seq, false, reply, env);
                 });
             }

@@ -264,7 +264,7 @@ impl Stream {
     fn replay_insert(&mut self, message: &Insert<'_>, damaged: bool) {
         if damaged {
             // Its sequence was used, and nobody else may get it.
-            return self.apply_skip(message.seq);
+            return self.apply_skip(message.seq, message.timestamp);
         }
         let msg_id = headers::value(message.headers, b"Nats-Msg-Id");
         self.remember(msg_id, message.seq, message.timestamp);
@@ -296,7 +296,7 @@ impl Stream {
                 msg_id,
             } => {
                 self.remember(msg_id, seq, timestamp);
-                self.apply_skip(seq);
+                self.apply_skip(seq, timestamp);
             }
             Entry::Release { seqs } => self.apply_release(seqs),
             Entry::Delete { seq, erase } => {

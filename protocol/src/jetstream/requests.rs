@@ -43,10 +43,10 @@ pub fn parse_required<T: ApiRequest>(body: &[u8], strict: bool) -> Result<T, Api
 
 /// Whether a body is empty or an object without fields.
 pub fn is_empty_request(body: &[u8]) -> bool {
-    let body = body.trim_ascii();
     if body.is_empty() {
         return true;
     }
+    let body = body.trim_ascii();
     let inner = body
         .strip_prefix(b"{")
         .and_then(|rest| rest.strip_suffix(b"}"));

@@ -133,7 +133,7 @@ impl Index {
         Ok(())
     }
 
-    pub(super) fn skip(&mut self, last_seq: u64) -> Result<(), OutOfOrder> {
+    pub(super) fn skip(&mut self, last_seq: u64, timestamp: i64) -> Result<(), OutOfOrder> {
         if last_seq < self.last_seq {
             return Err(OutOfOrder {
                 seq: last_seq,
@@ -142,6 +142,7 @@ impl Index {
         }
         if last_seq > self.last_seq {
             self.last_seq = last_seq;
+            self.last_ts = self.last_ts.max(timestamp);
             self.empty_first = last_seq.saturating_add(1);
         }
         Ok(())
@@ -188,7 +189,7 @@ impl Index {
 
     /// Notes that everything below `first_seq` is gone; past the end this consumes sequences.
     pub(super) fn raise_first(&mut self, first_seq: u64) {
-        if self.entries.len() == 0 && first_seq > self.last_seq.saturating_add(1) {
+        if self.entries.len() == 0 && first_seq > self.last_seq {
             self.last_seq = first_seq - 1;
             self.empty_first = first_seq;
         }

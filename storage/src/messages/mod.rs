@@ -186,11 +186,12 @@ pub trait MessageStore: Send + Debug {
     /// The store holds messages or has already passed that sequence.
     fn set_first_seq(&mut self, first_seq: u64) -> Result<(), OutOfOrder>;
 
-    /// Consumes all sequences up to `last_seq` without storing anything.
+    /// Consumes all sequences up to `last_seq` without storing anything; the last of them was used
+    /// at `timestamp`.
     ///
     /// # Errors
     /// `last_seq` is below the last sequence.
-    fn skip(&mut self, last_seq: u64) -> Result<(), OutOfOrder>;
+    fn skip(&mut self, last_seq: u64, timestamp: i64) -> Result<(), OutOfOrder>;
 
     /// The message with this sequence.
     ///

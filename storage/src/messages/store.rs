@@ -92,8 +92,8 @@ impl<B: Bodies> MessageStore for Messages<B> {
         self.index.set_first_seq(first_seq)
     }
 
-    fn skip(&mut self, last_seq: u64) -> Result<(), OutOfOrder> {
-        self.index.skip(last_seq)
+    fn skip(&mut self, last_seq: u64, timestamp: i64) -> Result<(), OutOfOrder> {
+        self.index.skip(last_seq, timestamp)
     }
 
     fn get(&self, seq: u64) -> Result<Option<Stored>, ReadError> {

@@ -211,7 +211,7 @@ pub(crate) fn apply(model: &mut Model, store: &mut dyn MessageStore, op: &Op) {
         }
         Op::Skip { by } => {
             model.last += by;
-            store.skip(model.last).unwrap();
+            store.skip(model.last, 0).unwrap();
             model.settle();
         }
     }

@@ -67,11 +67,13 @@ impl Call<'_> {
             ));
         }
         let seq = request.seq;
-        if seq == 0 {
-            return Err(ApiError::stream_msg_delete_failed("no message found"));
-        }
-        if seq > stream.messages.state().last_seq {
+        let state = stream.messages.state();
+        // A file looks for the block of the sequence first; memory only for the message.
+        if !stream.in_memory() && seq > state.last_seq {
             return Err(ApiError::stream_msg_delete_failed("stream store EOF"));
+        }
+        if !stream.in_memory() && seq < state.first_seq {
+            return Err(ApiError::stream_msg_delete_failed("no message found"));
         }
         if stream.messages.meta(seq).is_none() {
             return Err(ApiError::sequence_not_found(seq));

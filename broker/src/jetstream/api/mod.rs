@@ -97,7 +97,7 @@ impl Call<'_> {
     }
 
     fn send<T: ApiResponse>(&mut self, result: Result<Outcome<T>, ApiError>) {
-        let Some(request) = self.request.take() else {
+        let Some(mut request) = self.request.take() else {
             return;
         };
         let mut body = Vec::new();
@@ -112,6 +112,8 @@ impl Call<'_> {
                 true
             }
             Err(error) => {
+                // Only who got what they asked for is told of the stream's identity.
+                request.headers.clear();
                 if request.audited {
                     self.core.account(self.account).api_errors += 1;
                 }
@@ -137,7 +139,8 @@ pub(crate) fn level_too_high(block: &[u8]) -> bool {
         return false;
     }
     let value = headers::value(block, b"Nats-Required-Api-Level");
-    !value.is_empty() && headers::number(value) > u64::from(API_LEVEL)
+    let level = std::str::from_utf8(value).map(str::parse::<i64>);
+    !value.is_empty() && !matches!(level, Ok(Ok(level)) if level <= i64::from(API_LEVEL))
 }
 
 /// The text for what cannot be done yet.

@@ -59,9 +59,15 @@ impl Call<'_> {
         &mut self,
         name: &str,
     ) -> Result<Outcome<StreamUpdateResponse>, ApiError> {
-        let request = self.config_request(name)?;
+        let request: StreamConfigRequest = parse(self.body, self.core.settings.strict)?;
         let config = self.normalized(request)?;
+        if config.name != name {
+            return Err(ApiError::stream_mismatch());
+        }
         let id = self.stream_id(name)?;
+        if config.num_replicas > 1 {
+            return Err(ApiError::stream_replicas_not_supported());
+        }
         let stream = self.stream(name)?;
         let config = stream_config::check_update(&stream.config, config)?;
         let consumers = stream

@@ -1,6 +1,7 @@
 //! What slows deliveries down on purpose: a rate limit, the original tempo, a pause.
 
 use jetwake_protocol::jetstream::consumer::{ConsumerConfig, ReplayPolicy};
+use jetwake_protocol::jetstream::consumer_config;
 use jetwake_storage::Meta;
 
 use super::Consumer;
@@ -123,6 +124,7 @@ impl Consumer {
         self.pace.paused_until = until;
         self.pace.resume_at = until;
         self.config.pause_until = until.map(jetwake_protocol::jetstream::time::Time::from_nanos);
+        consumer_config::stamp_level(&mut self.config);
         if until.is_some() || was_paused {
             events::paused(ctx, &self.name, until);
         }

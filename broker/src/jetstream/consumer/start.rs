@@ -40,7 +40,11 @@ pub(super) fn choose(
         }
         DeliverPolicy::LastPerSubject => {
             let members = members(first, state.last_seq, filter, messages);
-            let next = members.front().copied().unwrap_or(after_last);
+            // Without a match it looks at the newest message once more.
+            let next = members
+                .front()
+                .copied()
+                .unwrap_or(state.last_seq.max(first));
             return Start {
                 next,
                 bound: Some(state.last_seq),

@@ -6,6 +6,7 @@
 use jetwake_storage::{Insert, KeyFilter, KeyId, MessageStore};
 
 use crate::jetstream::filter::SubjectFilter;
+use crate::jetstream::io::Timestamp;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::headers::PublishHeaders;
 
@@ -102,9 +103,9 @@ impl Stream {
     }
 
     /// Uses up a sequence without storing anything.
-    pub(crate) fn apply_skip(&mut self, seq: u64) {
+    pub(crate) fn apply_skip(&mut self, seq: u64, timestamp: Timestamp) {
         // A sequence that is already used is no news.
-        let _ = self.messages.skip(seq);
+        let _ = self.messages.skip(seq, timestamp);
     }
 
     /// Removes messages that their consumers are done with.
@@ -127,6 +128,8 @@ impl Stream {
         let state = self.messages.state();
         match (everything, seq, keep) {
             (true, 0, 0) => self.purge_front(state.last_seq + 1),
+            // The first sequence of a stream that never held anything stays 0.
+            (true, 1, _) => 0,
             (true, 0, keep) if state.messages <= keep => 0,
             (true, 0, keep) => self.purge_front(self.nth_from_end(keep)),
             (true, seq, _) => self.purge_front(seq),

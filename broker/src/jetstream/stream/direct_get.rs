@@ -168,15 +168,17 @@ impl Stream {
             .iter()
             .map(|one| SubjectFilter::new(one.as_bytes()));
         let filter = AnyOf(filters.collect());
-        let found = self
+        let mut found = self
             .messages
-            .last_per_key(request.seq, upto, &filter, MAX_SUBJECTS + 1);
+            .last_per_key(0, upto, &filter, MAX_SUBJECTS + 1);
         if found.is_empty() {
             return self.status("404 No Results", reply, env);
         }
         if found.len() > MAX_SUBJECTS {
             return self.status("413 Too Many Results", reply, env);
         }
+        // Subjects whose newest message lies before the page still count as found.
+        found.retain(|meta| meta.seq >= request.seq);
         let most = usize::try_from(request.batch).ok().filter(|most| *most > 0);
         let mut progress = Progress {
             pending: found.len() as u64,

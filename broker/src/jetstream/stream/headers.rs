@@ -46,6 +46,7 @@ impl<'a> PublishHeaders<'a> {
     /// Reads `block`, which may be empty.
     pub(crate) fn scan(block: &'a [u8]) -> Self {
         let mut found = Self::default();
+        let mut emptied = false;
         for (name, value) in Fields::new(block) {
             let Some(rest) = name.strip_prefix(b"Nats-") else {
                 continue;
@@ -70,7 +71,9 @@ impl<'a> PublishHeaders<'a> {
                 b"Stream-Source" => &mut found.stream_source,
                 _ => continue,
             };
-            if slot.is_empty() {
+            // The first line of a name counts, even if its value is empty, which means none.
+            emptied |= value.is_empty();
+            if slot.is_empty() && !(emptied && self::value(block, name).is_empty()) {
                 *slot = value;
             }
         }

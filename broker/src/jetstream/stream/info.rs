@@ -41,8 +41,8 @@ impl Stream {
     /// The counters with every deleted sequence.
     pub(crate) fn state_with_deleted(&self) -> StreamState {
         let mut state = self.state();
-        if state.last_seq == 0 {
-            // The peer counts sequence 0 of a stream that never held anything.
+        if state.first_seq == 0 && !self.in_memory() {
+            // The peer counts sequence 0 of a file that never held anything.
             state.num_deleted = 1;
             state.deleted = vec![0];
         } else {

@@ -10,6 +10,7 @@ use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{Inbound, Timestamp};
 use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::apply::Rollup;
 use crate::jetstream::stream::fast;
 use crate::jetstream::stream::headers::{PublishHeaders, status_len};
 use crate::jetstream::stream::publish_checks::{Ahead, Attempt, Refusal};
@@ -172,16 +173,39 @@ impl Stream {
         self.remember(headers.msg_id, seq, env.now);
         self.staged.last_seq = seq;
         let Some(group) = self.group else {
-            self.apply_skip(seq);
+            self.apply_skip(seq, env.now);
+            self.roll_up(message.subject, headers, env);
             return self.acknowledge(seq, false, message.reply, env);
         };
         let Some(lsn) = env.log.control(group, &entry) else {
             return self.refuse(&ApiError::insufficient_resources(), message.reply, env);
         };
         let reply = env.log.commits.bytes.push(message.reply);
-        env.log
-            .commits
-            .push(lsn, self.id, What::Skip { seq, reply });
+        env.log.commits.push(
+            lsn,
+            self.id,
+            What::Skip {
+                seq,
+                timestamp: env.now,
+                reply,
+            },
+        );
+        self.roll_up(message.subject, headers, env);
+    }
+
+    /// A rollup that nobody is interested in still removes what came before it.
+    fn roll_up(&mut self, subject: &[u8], headers: &PublishHeaders<'_>, env: &mut Env<'_>) {
+        let filter = match Rollup::parse(headers.rollup) {
+            Some(Rollup::Subject) => subject,
+            Some(Rollup::All) => &[],
+            _ => return,
+        };
+        let entry = Entry::Purge {
+            filter,
+            seq: 0,
+            keep: 0,
+        };
+        self.submit(&entry, None, env);
     }
 
     /// Remembers the id of a message that takes the next sequence.

@@ -79,8 +79,10 @@ impl From<ApiError> for Refusal {
 type Check = fn(&Stream, &Attempt<'_>) -> Result<(), Refusal>;
 
 const CHECKS: &[Check] = &[
-    record_size,
     sealed,
+    message_size,
+    record_size,
+    header_size,
     increments,
     expected_stream,
     ttl_allowed,
@@ -92,8 +94,6 @@ const CHECKS: &[Check] = &[
     expected_last_msg_id,
     rollup,
     increment_present,
-    message_size,
-    header_size,
     server_storage,
     interest,
     ttl_syntax,

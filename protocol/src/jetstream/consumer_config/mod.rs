@@ -37,11 +37,16 @@ pub fn normalize(
     pedantic: bool,
     facts: &ConsumerFacts<'_>,
 ) -> Result<ConsumerConfig, ApiError> {
-    let level = required_level(&config);
-    metadata::stamp_level(&mut config.metadata, level);
+    stamp_level(&mut config);
     defaults::fill(&mut config, pedantic, facts)?;
     validate::check(&config, facts)?;
     Ok(config)
+}
+
+/// Notes the API level that the configuration needs, which pausing changes.
+pub fn stamp_level(config: &mut ConsumerConfig) {
+    let level = required_level(config);
+    metadata::stamp_level(&mut config.metadata, level);
 }
 
 /// The smallest API level that knows everything the configuration uses.
