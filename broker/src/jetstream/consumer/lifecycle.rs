@@ -1,6 +1,7 @@
 //! How a consumer comes, changes, is recovered, and goes.
 
 use jetwake_protocol::jetstream::consumer::{ConsumerConfig, PriorityPolicy};
+use jetwake_protocol::jetstream::consumer_config;
 
 use super::ack::Answers;
 use super::activity::{self, Activity};
@@ -154,6 +155,7 @@ impl Consumer {
     /// starts over. A pause is not changed by this.
     pub fn update(&mut self, ctx: &mut Ctx<'_>, mut config: ConsumerConfig) {
         config.pause_until = self.config.pause_until;
+        consumer_config::stamp_level(&mut config);
         let rules = settings::rules(&config);
         if rules != self.state.rules {
             self.record(&Op::Rules(rules), ctx.now);

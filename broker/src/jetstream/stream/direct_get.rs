@@ -140,8 +140,9 @@ impl Stream {
             let Some(meta) = self.messages.next_matching(from, &filter) else {
                 break;
             };
-            progress.pending = progress.pending.saturating_sub(1);
             let bare = request.no_headers;
+            // The peer counts down in the headers that it writes only.
+            progress.pending = progress.pending.saturating_sub(u64::from(!bare));
             let Some(size) = self.send_stored(meta.seq, bare, Some(progress), reply, env) else {
                 return self.status("500 message cannot be read", reply, env);
             };

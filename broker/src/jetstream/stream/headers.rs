@@ -194,7 +194,7 @@ mod tests {
         let found = PublishHeaders::scan(block);
         assert_eq!(found.msg_id, b"a b ");
         assert_eq!(found.rollup, b"");
-        assert_eq!(found.expected_stream, b"S");
+        assert_eq!(found.expected_stream, b"");
         assert_eq!(value(block, b"nats-rollup"), b"sub");
     }
 
