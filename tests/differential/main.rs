@@ -67,7 +67,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--seconds" => options.limit = Duration::from_secs(number()?),
             "--stop-after" => options.stop_after = number()?,
             "--area" => {
-                let area = Area::named(&value).ok_or_else(|| format!("no area {value}"))?;
+                let area = Area::ALL.into_iter().find(|area| area.name() == value);
+                let area = area.ok_or_else(|| format!("no area {value}"))?;
                 areas.push(area);
             }
             _ => return Err(format!("unknown option {flag}")),

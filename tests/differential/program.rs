@@ -36,10 +36,6 @@ impl Area {
             Area::Push => "push",
         }
     }
-
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Area::ALL.into_iter().find(|area| area.name() == name)
-    }
 }
 
 /// One step of a program.
