@@ -59,6 +59,12 @@ pub(crate) struct ConnzQuery {
     pub(crate) state: State,
     /// Only this connection.
     pub(crate) cid: Option<u64>,
+    /// Only this user's.
+    pub(crate) user: Option<String>,
+    /// Only this account's.
+    pub(crate) account: Option<String>,
+    /// Only the one with this MQTT client id.
+    pub(crate) mqtt_client: Option<String>,
     /// Subscriptions.
     pub(crate) subs: Subs,
     /// Users and accounts too.
@@ -190,6 +196,9 @@ impl Query {
             page,
             state,
             cid,
+            user: self.text("user"),
+            account: self.text("acc"),
+            mqtt_client: self.text("mqtt_client"),
             subs,
             auth: self.flag("auth")?,
             sort: sort.to_owned(),

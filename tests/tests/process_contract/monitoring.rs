@@ -163,6 +163,18 @@ fn connz_has_all_fields() {
     same_fields(&subsz, include_str!("shapes/subsz.json"));
     assert_eq!(subsz["subscriptions_list"][0]["cid"], connection["cid"]);
     assert_eq!(rig.json("/subscriptionsz")["total"], 0);
+    for (filter, shown, total) in [
+        ("user=u", 1, 1),
+        ("user=x", 0, 1),
+        ("acc=$G", 1, 1),
+        ("acc=$SYS", 0, 0),
+        ("acc=$G&user=x", 0, 1),
+        ("mqtt_client=x", 0, 1),
+    ] {
+        let found = rig.json(&format!("/connz?{filter}"));
+        let counts = [&found["num_connections"], &found["total"]];
+        assert_eq!(counts, [&shown.into(), &Value::from(total)], "{filter}");
+    }
     let none = rig.json("/connz?cid=99999&limit=7");
     assert_eq!(
         (&none["num_connections"], &none["limit"]),

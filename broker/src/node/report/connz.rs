@@ -15,18 +15,22 @@ use crate::server::{ClientDetails, ClosedConnection, Connection, Shared, Subscri
 pub(super) fn connz(shared: &Shared, query: &ConnzQuery) -> Connz {
     let mut connections = Vec::new();
     let mut total = 0;
-    let wanted = |id| query.cid.is_none_or(|cid| cid == id);
     if query.state != State::Closed {
-        let open = shared.connections();
-        total += open.len();
-        let open = open.iter().filter(|connection| wanted(connection.id));
-        connections.extend(open.map(|connection| opened(shared, connection, query)));
+        for connection in shared.connections() {
+            let client = connection.client();
+            total += usize::from(counts(&client, query));
+            if shows(connection.id, &client, query) {
+                connections.push(opened(shared, &connection, client, query));
+            }
+        }
     }
     if query.state != State::Open {
-        let ended = shared.closed_connections();
-        total += ended.len();
-        let ended = ended.iter().filter(|connection| wanted(connection.id));
-        connections.extend(ended.map(|connection| closed(shared, connection, query)));
+        for connection in shared.closed_connections() {
+            total += usize::from(counts(&connection.client, query));
+            if shows(connection.id, &connection.client, query) {
+                connections.push(closed(shared, &connection, query));
+            }
+        }
     }
     sort(&mut connections, &query.sort);
     let page = cut(connections, query.page);
@@ -39,6 +43,22 @@ pub(super) fn connz(shared: &Shared, query: &ConnzQuery) -> Connz {
         limit: query.page.limit,
         connections: page,
     }
+}
+
+/// Whether a connection is among those that are looked through: the total is the account's.
+fn counts(client: &ClientDetails, query: &ConnzQuery) -> bool {
+    query
+        .account
+        .as_ref()
+        .is_none_or(|name| *name == client.account)
+}
+
+/// Whether a connection is shown. None has an MQTT client id.
+fn shows(id: u64, client: &ClientDetails, query: &ConnzQuery) -> bool {
+    counts(client, query)
+        && query.cid.is_none_or(|cid| cid == id)
+        && query.user.as_ref().is_none_or(|user| *user == client.user)
+        && query.mqtt_client.is_none()
 }
 
 /// Lookups are remembered by each publisher for itself and not counted, so there is nothing to say about caches
@@ -81,8 +101,12 @@ fn cut<T>(list: Vec<T>, page: Page) -> Vec<T> {
         .collect()
 }
 
-fn opened(shared: &Shared, connection: &Connection, query: &ConnzQuery) -> ConnectionReport {
-    let client = connection.client();
+fn opened(
+    shared: &Shared,
+    connection: &Connection,
+    client: ClientDetails,
+    query: &ConnzQuery,
+) -> ConnectionReport {
     let (inbound, outbound) = (connection.traffic.inbound(), connection.traffic.outbound());
     let subs = match query.subs {
         Subs::None => Vec::new(),
