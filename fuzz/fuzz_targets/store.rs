@@ -119,6 +119,8 @@ fn overwrite(disk: &FaultDisk, path: &Path, at: usize, bytes: &[u8]) {
     let file = disk.open(path).expect("it was listed");
     file.write_at(at as u64, &mut [IoSlice::new(bytes)])
         .expect("the disk is sound");
+    // Damage is there for good: a crash does not undo it.
+    file.sync_data().expect("the disk is sound");
 }
 
 fn content(disk: &FaultDisk, path: &Path) -> Vec<u8> {
