@@ -20,6 +20,8 @@ use crate::jetstream::stream::ttl::ttl_seconds;
 
 /// Largest record of a file stream.
 const MAX_RECORD: usize = 32 << 20;
+/// Longest subject: a record has 16 bits for its length.
+const MAX_SUBJECT: usize = 65_535;
 /// Largest header block.
 const MAX_HEADERS: usize = 65_535;
 
@@ -154,7 +156,8 @@ impl Stream {
 
 fn record_size(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
     let size = attempt.subject.len() + attempt.block.len() + attempt.payload.len();
-    if !stream.in_memory() && size > MAX_RECORD {
+    let too_large = !stream.in_memory() && size > MAX_RECORD;
+    if too_large || attempt.subject.len() > MAX_SUBJECT {
         return Err(ApiError::stream_store_failed("message too large").into());
     }
     Ok(())
