@@ -27,6 +27,7 @@ use super::Source;
 use super::query::Query;
 use super::report::{Gatewayz, Health, Leafz, Routez};
 use crate::options::MonitorOptions;
+use crate::server::bind;
 
 /// The running monitoring listener; dropping it stops it.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Monitor {
         options: &MonitorOptions,
         source: Arc<dyn Source>,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind((options.host.as_str(), options.port)).await?;
+        let listener = bind(&options.host, options.port).await?;
         let addr = listener.local_addr()?;
         let base_path = options.base_path.clone();
         let shared = Arc::new(Shared {

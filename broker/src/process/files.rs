@@ -4,7 +4,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -68,12 +68,16 @@ impl Drop for PortsFile {
     }
 }
 
+/// Where clients on this machine connect: both loopbacks for a wildcard, IPv4 first.
 fn urls(scheme: &str, addr: Option<SocketAddr>) -> Vec<String> {
     let Some(addr) = addr else { return Vec::new() };
-    vec![format!(
-        "{scheme}://{}",
-        SocketAddr::new(reachable(addr.ip()), addr.port())
-    )]
+    let mut ips = vec![reachable(addr.ip())];
+    if addr.ip().is_unspecified() && addr.is_ipv6() {
+        ips.push(Ipv6Addr::LOCALHOST.into());
+    }
+    ips.into_iter()
+        .map(|ip| format!("{scheme}://{}", SocketAddr::new(ip, addr.port())))
+        .collect()
 }
 
 /// The name the program was called by: harnesses look for it in the ports file's name.

@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,9 +39,9 @@ pub(super) enum Phase {
     Stopping,
 }
 
-/// Opens the listening socket. A restart on the same port works at once, whatever the last run left
-/// behind.
-pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+/// Opens a listening socket. A restart on the same port works at once, whatever the last run left
+/// behind. A wildcard of either kind takes clients of both kinds, as for nats-server.
+pub(crate) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     let mut addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
     // A name with several addresses means the IPv4 one, as for nats-server.
     addresses.sort_by_key(SocketAddr::is_ipv6);
@@ -49,6 +49,26 @@ pub(super) async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
         .first()
         .copied()
         .ok_or(io::ErrorKind::AddrNotAvailable)?;
+    if address.ip().is_unspecified() {
+        match listen((Ipv6Addr::UNSPECIFIED, address.port()).into()) {
+            Err(error) if is_final(&error) => return Err(error),
+            // This machine has no IPv6.
+            Err(_) => {}
+            listener => return listener,
+        }
+    }
+    listen(address)
+}
+
+/// Whether another kind of address would be refused as well.
+fn is_final(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+    )
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

@@ -45,6 +45,7 @@ pub use counters::{Incidents, Traffic, Volume};
 pub use deliver::Deliverer;
 pub use identity::Identity;
 pub use inbox::{InboundBatch, JetStreamInbox};
+pub(crate) use listener::bind;
 pub use reason::CloseReason;
 pub use router::RouterHandle;
 pub(crate) use running::listen_text;

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use jetwake_tests::daemon::{Daemon, Lines};
+use jetwake_tests::daemon::{Daemon, Lines, eventually, get};
 use jetwake_tests::jetstream::{api, stream_state};
 use jetwake_tests::process::{free_port, server_program};
 use jetwake_tests::wire::Client;
 
-use crate::scratch;
+use crate::{has_ipv6, scratch};
 
 /// A harness waits this long before it looks whether the server is still there.
 const PROMPT: Duration = Duration::from_millis(100);
@@ -203,19 +203,50 @@ fn a_low_limit_of_open_files_is_raised() {
 
 #[test]
 fn both_kinds_of_addresses_at_once() {
+    if !has_ipv6() {
+        return;
+    }
     let dir = scratch("dual");
-    let args = ["-a", "::", "-p", "-1", "-m", "-1"];
-    let mut server = Daemon::start(dir.path(), &args).unwrap();
-    let port = server.ready().unwrap().port();
-    for ip in ["127.0.0.1", "::1"] {
-        let address = SocketAddr::new(ip.parse().unwrap(), port);
-        let info = Lines::connect(address).unwrap().expect("INFO ").unwrap();
-        assert!(info.contains(&format!("\"client_ip\":\"{ip}\"")), "{info}");
+    for wildcard in ["0.0.0.0", "::"] {
+        let args = [
+            "-a",
+            wildcard,
+            "-p",
+            "-1",
+            "-m",
+            "-1",
+            "--ports_file_dir",
+            ".",
+        ];
+        let mut server = Daemon::start(dir.path(), &args).unwrap();
+        let clients = server.ready().unwrap().port();
+        let monitor = server.monitor().unwrap().port();
+        for ip in ["127.0.0.1", "::1"] {
+            let address = SocketAddr::new(ip.parse().unwrap(), clients);
+            let info = Lines::connect(address).unwrap().expect("INFO ").unwrap();
+            assert!(info.contains(&format!("\"client_ip\":\"{ip}\"")), "{info}");
+            let monitor = SocketAddr::new(ip.parse().unwrap(), monitor);
+            assert_eq!(get(monitor, "/healthz").unwrap().status, 200);
+        }
+        let ports = eventually(|| {
+            let files = std::fs::read_dir(dir.path()).ok()?;
+            let mut files = files.filter_map(Result::ok).map(|file| file.path());
+            let file = files.find(|file| file.extension().is_some_and(|e| e == "ports"))?;
+            serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(file).ok()?).ok()
+        })
+        .unwrap();
+        assert_eq!(ports["nats"][0], format!("nats://127.0.0.1:{clients}"));
+        assert_eq!(ports["nats"][1], format!("nats://[::1]:{clients}"));
+        server.signal("TERM").unwrap();
+        server.end().unwrap();
     }
 }
 
 #[test]
 fn ipv6_alone() {
+    if !has_ipv6() {
+        return;
+    }
     let dir = scratch("ipv6");
     let args = ["-a", "::1", "-p", "-1", "-m", "-1"];
     let mut server = Daemon::start(dir.path(), &args).unwrap();

@@ -14,6 +14,11 @@ mod monitoring;
 
 use jetwake_tests::process::Scratch;
 
+/// Whether this machine knows IPv6; containers often do not.
+fn has_ipv6() -> bool {
+    std::net::TcpListener::bind("[::1]:0").is_ok()
+}
+
 /// A directory for one test.
 fn scratch(name: &str) -> Scratch {
     Scratch::new(&std::env::temp_dir(), &format!("process-{name}")).unwrap()
