@@ -156,12 +156,12 @@ impl Log {
         reply: &[u8],
     ) {
         match lsn {
-            Some(lsn) => {
+            Some(lsn) if lsn > self.durable => {
                 let reply = self.commits.bytes.push(reply);
                 self.commits
                     .push(lsn, stream, What::Empty { account, reply });
             }
-            None => self.ready.push((account, reply.to_vec())),
+            _ => self.ready.push((account, reply.to_vec())),
         }
     }
 

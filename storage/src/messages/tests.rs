@@ -151,7 +151,13 @@ impl Model {
     }
 
     pub(crate) fn settle(&mut self) {
-        self.first = self.rows.keys().next().copied().unwrap_or(self.last + 1);
+        // A store that never held anything starts at 0 until all of it is removed.
+        let empty = if self.last == 0 {
+            self.first
+        } else {
+            self.last + 1
+        };
+        self.first = self.rows.keys().next().copied().unwrap_or(empty);
     }
 
     pub(crate) fn front(&self, at: u16) -> u64 {
@@ -167,6 +173,7 @@ impl Model {
         self.rows = self.rows.split_off(&first);
         if self.rows.is_empty() && first > self.last {
             self.last = first - 1;
+            self.first = first;
         }
         self.settle();
         before - self.rows.len()
@@ -238,7 +245,7 @@ pub(crate) fn compare(model: &Model, store: &dyn MessageStore, size: fn(&Row) ->
     let state = State {
         messages: model.rows.len() as u64,
         bytes: model.rows.values().map(size).sum(),
-        first_seq: if model.last == 0 { 0 } else { model.first },
+        first_seq: model.first,
         first_ts: first.map_or(0, |(_, row)| row.timestamp),
         last_seq: model.last,
         last_ts: model.last_ts,

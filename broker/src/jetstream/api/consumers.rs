@@ -185,7 +185,7 @@ impl Call<'_> {
         }
         let mut config = config;
         if !same {
-            rules::check_queue(&config, stream, name)?;
+            rules::check_existing(&config, stream, name)?;
             let deliver = old.deliver_subject.as_bytes();
             let bound = !deliver.is_empty() && self.out.has_any_interest(self.account, deliver);
             config = consumer_config::check_update(old, config, bound)?;

@@ -80,11 +80,15 @@ pub(super) fn check_new(
     if !config.direct && most > 0 && stream.consumers.visible() >= most {
         return Err(ApiError::maximum_consumers_limit());
     }
-    check_queue(config, stream, "")
+    if stream.config.retention != RetentionPolicy::WorkQueue {
+        return Ok(());
+    }
+    let others = stream.consumers.iter().map(|other| other.config());
+    consumer_config::check_work_queue(config, others)
 }
 
-/// What a work queue demands, given the consumers other than the one called `name`.
-pub(super) fn check_queue(
+/// What a work queue demands of the consumer called `name`, given the others.
+pub(super) fn check_existing(
     config: &ConsumerConfig,
     stream: &Stream,
     name: &str,
@@ -93,5 +97,5 @@ pub(super) fn check_queue(
         return Ok(());
     }
     let others = stream.consumers.iter().filter(|other| other.name() != name);
-    consumer_config::check_work_queue(config, others.map(|other| other.config()))
+    consumer_config::check_unique(config, others.map(|other| other.config()))
 }

@@ -45,6 +45,12 @@ impl Activity {
         self.used = self.used.max(now);
     }
 
+    /// It begins anew: nothing was delivered or acknowledged yet.
+    pub(super) fn restart(&mut self, now: Timestamp) {
+        (self.last_delivery, self.last_ack) = (None, None);
+        self.touch(now);
+    }
+
     /// Something was acknowledged.
     pub(super) fn acked(&mut self, now: Timestamp) {
         self.last_ack = Some(now);

@@ -49,7 +49,7 @@ impl Consumer {
         self.record(&Op::Reset { next }, ctx.now);
         self.members.clear();
         self.count_again(ctx.messages);
-        self.activity.touch(ctx.now);
+        self.activity.restart(ctx.now);
         self.flush(ctx);
         self.dirty = true;
         Ok(next)

@@ -14,7 +14,7 @@ use super::stream::StreamConfig;
 use super::stream_config::metadata;
 
 pub use policy::{check_group_name, parse_sample_frequency};
-pub use update::{check_update, check_work_queue, deliver_subject_changed};
+pub use update::{check_unique, check_update, check_work_queue, deliver_subject_changed};
 
 /// What a consumer configuration is judged against. A limit that is not positive is none.
 #[derive(Clone, Copy, Debug)]

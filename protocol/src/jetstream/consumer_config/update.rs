@@ -78,6 +78,21 @@ pub fn check_work_queue<'a>(
     if config.ack_policy != AckPolicy::Explicit {
         return Err(ApiError::consumer_workqueue_requires_explicit_ack());
     }
+    check_unique(config, others)?;
+    if config.deliver_policy != DeliverPolicy::All {
+        return Err(ApiError::consumer_workqueue_not_deliver_all());
+    }
+    Ok(())
+}
+
+/// What a work queue demands of a consumer that exists: no message is for two of them.
+pub fn check_unique<'a>(
+    config: &ConsumerConfig,
+    others: impl IntoIterator<Item = &'a ConsumerConfig>,
+) -> Checked {
+    if config.direct {
+        return Ok(());
+    }
     for other in others.into_iter().filter(|other| !other.direct) {
         if config.filters().is_empty() {
             return Err(ApiError::consumer_workqueue_multiple_unfiltered());
@@ -85,9 +100,6 @@ pub fn check_work_queue<'a>(
         if shares_messages(config, other) {
             return Err(ApiError::consumer_workqueue_not_unique());
         }
-    }
-    if config.deliver_policy != DeliverPolicy::All {
-        return Err(ApiError::consumer_workqueue_not_deliver_all());
     }
     Ok(())
 }
