@@ -218,7 +218,7 @@ pub(crate) fn apply(model: &mut Model, store: &mut dyn MessageStore, op: &Op) {
         }
         Op::Skip { by } => {
             model.last += by;
-            store.skip(model.last, 0).unwrap();
+            store.skip(model.last, i64::MIN).unwrap();
             model.settle();
         }
     }

@@ -104,7 +104,7 @@ impl Rig {
             crate::messages::tests::insert_row(&mut scratch, *seq, row);
         }
         if scratch.state().last_seq < model.last {
-            scratch.skip(model.last, 0).unwrap();
+            scratch.skip(model.last, i64::MIN).unwrap();
         }
         apply(model, &mut scratch, op);
     }
@@ -174,7 +174,7 @@ fn replay_one(messages: &mut FileMessages, item: &ReplayRecord<'_>) {
             messages.remove(number(), false);
         }
         Kind::Control(REMOVE_FRONT) => messages.remove_front(number(), &mut |_, _| {}),
-        Kind::Control(_) => messages.skip(number(), 0).unwrap(),
+        Kind::Control(_) => messages.skip(number(), i64::MIN).unwrap(),
     }
 }
 
