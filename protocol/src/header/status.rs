@@ -23,7 +23,7 @@ impl<'b> Status<'b> {
             byte.is_ascii_digit()
                 .then(|| code * 10 + u16::from(byte - b'0'))
         })?;
-        if description.first().is_some_and(|&byte| byte != b' ') {
+        if code < 100 || description.first().is_some_and(|&byte| byte != b' ') {
             return None;
         }
         Some(Self {

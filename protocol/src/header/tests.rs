@@ -71,6 +71,7 @@ fn statuses() {
     assert_eq!(strip(&block), (VERSION, &b"\r\n\r\n"[..]));
     assert_eq!(Status::parse(EMPTY), None);
     assert_eq!(Status::parse(b"NATS/1.0 4x4\r\n\r\n"), None);
+    assert_eq!(Status::parse(b"NATS/1.0 053\r\n\r\n"), None);
     let mut block = Vec::new();
     no_responders(&mut block, b"nobody");
     assert_eq!(block, b"NATS/1.0 503\r\nNats-Subject: nobody\r\n\r\n");
