@@ -42,6 +42,14 @@ const ALL: &[Exception] = &[
         },
     },
     Exception {
+        name: "given-up-at-once",
+        reason: "a message over max_deliver is given up at its deadline or NAK and the ack floor passes \
+            it; the reference waits for the next pull, and keeps the floor",
+        applies: |program, difference| {
+            has(program, "\"max_deliver\":") && theirs(difference, "consumer_list_response")
+        },
+    },
+    Exception {
         name: "limits-to-interest",
         reason: "consumers that were there before a stream's retention became interest or workqueue do \
             not release messages in the reference until its next repair",

@@ -29,6 +29,8 @@ pub(super) fn choose(
     let next = match config.deliver_policy {
         DeliverPolicy::All => first,
         DeliverPolicy::New => after_last,
+        // The last sequence counts even if its message is gone.
+        DeliverPolicy::Last if config.filters().is_empty() => state.last_seq.max(first),
         // Without a match it delivers the first one to come.
         DeliverPolicy::Last => messages
             .last_matching(state.last_seq, filter)

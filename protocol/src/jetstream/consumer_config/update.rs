@@ -78,11 +78,10 @@ pub fn check_work_queue<'a>(
     if config.ack_policy != AckPolicy::Explicit {
         return Err(ApiError::consumer_workqueue_requires_explicit_ack());
     }
-    check_unique(config, others)?;
     if config.deliver_policy != DeliverPolicy::All {
         return Err(ApiError::consumer_workqueue_not_deliver_all());
     }
-    Ok(())
+    check_unique(config, others)
 }
 
 /// What a work queue demands of a consumer that exists: no message is for two of them.

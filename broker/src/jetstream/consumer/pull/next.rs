@@ -88,7 +88,7 @@ impl Consumer {
         }
         let available = self.num_pending.get() + self.state.pending.queued() as u64;
         let paused = self.pace.paused_until.is_some_and(|until| until > ctx.now);
-        if available == 0 || (paused && wish.expires == 0) {
+        if available == 0 {
             return match wish.expires {
                 0 => Err(status(NO_MESSAGES)),
                 _ => Ok(()),
@@ -100,6 +100,9 @@ impl Consumer {
         };
         if u64::try_from(queue.wanted()).is_ok_and(|wanted| wanted > available) {
             return Err(status("408 Requests Pending"));
+        }
+        if paused && wish.expires == 0 {
+            return Err(status(NO_MESSAGES));
         }
         Ok(())
     }
