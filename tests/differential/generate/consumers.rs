@@ -503,9 +503,7 @@ fn configuring_op(random: &mut Random) -> Op {
             random.pick(&[
                 "",
                 "{}",
-                "{\"stream_name\":\"S0\"}",
                 "x",
-                "{\"stream_name\":\"S0\",\"config\":null}",
                 "{\"peer\":\"x\"}",
                 "{\"stream_name\":\"S0\",\"config\":{\"durable_name\":\"C0\"}}",
             ]),

@@ -40,7 +40,7 @@ impl Stream {
             Ok(request) if !request.multi_last.is_empty() => {
                 self.multi(&request, message.reply, env);
             }
-            Ok(request) if request.batch > 0 => self.batch(&request, message.reply, env),
+            Ok(request) if request.batch != 0 => self.batch(&request, message.reply, env),
             Ok(request) => self.single(&request, message.reply, env),
             Err(status) => self.status(status, message.reply, env),
         }
@@ -151,7 +151,8 @@ impl Stream {
             from = meta.seq + 1;
             sent += 1;
         }
-        if sent == 0 {
+        // A batch of fewer than none only tells how many there are.
+        if sent == 0 && request.batch > 0 {
             return self.status(NOT_FOUND, reply, env);
         }
         self.end_of_batch(progress, None, reply, env);
