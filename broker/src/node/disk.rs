@@ -15,8 +15,21 @@ use crate::options::SyncPolicy;
 /// How long the journal must be quiet to count as idle.
 const QUIET: Duration = Duration::from_millis(20);
 
+/// Tells the JetStream thread when this one dies: nothing it hands over would ever become durable.
+struct Obituary<'a>(&'a Inbox);
+
+impl Drop for Obituary<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0
+                .post(Mail::StoreFailed("the disk thread died".to_owned()));
+        }
+    }
+}
+
 /// Runs until the store is stopped or fails.
-pub(super) fn run(mut writer: JournalWriter, policy: SyncPolicy, inbox: &Inbox) {
+fn run(mut writer: JournalWriter, policy: SyncPolicy, inbox: &Inbox) {
+    let _obituary = Obituary(inbox);
     let ended = match policy {
         SyncPolicy::Always => always(&mut writer, inbox),
         SyncPolicy::Lazy(every) => lazy(&mut writer, every, inbox),
@@ -38,7 +51,7 @@ fn always(writer: &mut JournalWriter, inbox: &Inbox) -> Result<(), StoreError> {
             }
         }
     }
-    Ok(())
+    writer.idle()
 }
 
 /// Everything is reported when written, and synced now and then.
@@ -61,7 +74,8 @@ fn lazy(writer: &mut JournalWriter, every: Duration, inbox: &Inbox) -> Result<()
             dirty_until = None;
         }
     }
-    writer.sync().map(|_| ())
+    writer.sync()?;
+    writer.idle()
 }
 
 /// Starts the thread.

@@ -121,78 +121,45 @@ impl Server {
 
     async fn start(options: Options, logger: Logger, extras: Extras) -> Result<Self, StartError> {
         check(&options)?;
-        let Extras {
-            clock,
-            temporary,
-            config_file,
-        } = extras;
         let inbox = options
             .jetstream
             .is_some()
             .then(|| Arc::new(Inbox::default()));
-        let bound = Bound::bind(
-            options.clone(),
-            logger.clone(),
-            inbox
-                .clone()
-                .map(|inbox| inbox as Arc<dyn server::JetStreamInbox>),
-        )
-        .await?;
+        let mailbox = inbox
+            .clone()
+            .map(|inbox| inbox as Arc<dyn server::JetStreamInbox>);
+        let bound = Bound::bind(options.clone(), logger.clone(), mailbox).await?;
         let router = bound.router();
         let identity = &router.shared().identity;
         banner::identity(&logger, &identity.name, &identity.id, &options);
-        if let Some(file) = config_file {
+        if let Some(file) = extras.config_file {
             logger.info(format_args!("Using configuration file: {file}"));
         }
         let limits = options.jetstream.as_ref().map(Limits::of);
-        let reporter = Arc::new(Reporter::new(
-            Arc::clone(router.shared()),
-            inbox.clone(),
-            limits,
-        ));
-        let monitor = match &options.monitor {
-            Some(monitor) => {
-                let running = Monitor::start(monitor, Arc::clone(&reporter) as _);
-                let failed = |error| StartError::Monitor {
-                    address: join_host_port(&monitor.host, monitor.port),
-                    error,
-                };
-                let running = running.await.map_err(failed)?;
-                let address = join_host_port(&monitor.host, running.addr().port());
-                logger.info(format_args!("Starting http monitor on {address}"));
-                Some(running)
-            }
-            None => None,
-        };
+        let reporter = Reporter::new(Arc::clone(router.shared()), inbox.clone(), limits);
+        let monitor = start_monitor(&options, reporter, &logger).await?;
         let mut shard = None;
         if let (Some(jetstream), Some(inbox), Some(limits)) = (&options.jetstream, inbox, limits) {
-            if store_dir::is_blocked(&jetstream.data_dir()) {
-                return Err(StartError::StoreNotADirectory);
-            }
-            banner::jetstream(&logger, jetstream, &limits);
-            let began = clock.now();
+            let settings = settings(&options, jetstream, &identity.name, limits);
             let parts = shard::Parts {
-                settings: settings(&options, jetstream, &identity.name, limits),
+                settings,
                 router,
                 inbox,
-                clock: clock.clone(),
+                clock: extras.clock.clone(),
                 options: jetstream.clone(),
                 disk: Arc::new(RealDisk),
             };
-            shard = Some(Shard::start(parts).await?);
-            let took = std::time::Duration::from_nanos(clock.now().abs_diff(began));
-            logger.info(format_args!("Took {took:?} to start JetStream"));
+            shard = Some(start_jetstream(parts, &limits, &logger).await?);
         }
         let running = Arc::new(bound.serve());
         logger.info(format_args!("Server is ready"));
-        let data_dir = options.jetstream.as_ref().map(JetStreamOptions::data_dir);
         Ok(Self {
             shard,
             monitor,
             running,
-            data_dir,
-            clock,
-            _temporary: temporary,
+            data_dir: options.jetstream.as_ref().map(JetStreamOptions::data_dir),
+            clock: extras.clock,
+            _temporary: extras.temporary,
         })
     }
 
@@ -239,6 +206,45 @@ impl Server {
         }
         self.running.shutdown().await;
     }
+}
+
+/// The monitoring listener, if it is asked for.
+async fn start_monitor(
+    options: &Options,
+    reporter: Reporter,
+    logger: &Logger,
+) -> Result<Option<Monitor>, StartError> {
+    let Some(monitor) = &options.monitor else {
+        return Ok(None);
+    };
+    let failed = |error| StartError::Monitor {
+        address: join_host_port(&monitor.host, monitor.port),
+        error,
+    };
+    let running = Monitor::start(monitor, Arc::new(reporter))
+        .await
+        .map_err(failed)?;
+    let address = join_host_port(&monitor.host, running.addr().port());
+    logger.info(format_args!("Starting http monitor on {address}"));
+    Ok(Some(running))
+}
+
+/// The JetStream thread, with the lines that a log shows around its start.
+async fn start_jetstream(
+    parts: shard::Parts,
+    limits: &Limits,
+    logger: &Logger,
+) -> Result<Shard, StartError> {
+    if store_dir::is_blocked(&parts.options.data_dir()) {
+        return Err(StartError::StoreNotADirectory);
+    }
+    banner::jetstream(logger, &parts.options, limits);
+    let clock = parts.clock.clone();
+    let began = clock.now();
+    let shard = Shard::start(parts).await?;
+    let took = std::time::Duration::from_nanos(clock.now().abs_diff(began));
+    logger.info(format_args!("Took {took:?} to start JetStream"));
+    Ok(shard)
 }
 
 /// Checks that concern several options.

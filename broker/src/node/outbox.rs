@@ -1,5 +1,6 @@
 //! The JetStream core's way out: routes what it sends, keeps its listeners in the routing tables, runs its jobs.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -97,8 +98,14 @@ impl Outbox for ShardOutbox {
 
     fn run(&mut self, job: Job) {
         let inbox = Arc::clone(&self.inbox);
-        self.runtime
-            .spawn_blocking(move || inbox.post(Mail::Job(job.run())));
+        self.runtime.spawn_blocking(move || {
+            // A job that dies leaves files in a state that nobody knows.
+            let done = std::panic::catch_unwind(AssertUnwindSafe(|| job.run()));
+            inbox.post(match done {
+                Ok(done) => Mail::Job(done),
+                Err(_) => Mail::StoreFailed("a background job died".to_owned()),
+            });
+        });
     }
 
     fn client_info(&mut self, client: u64) -> Option<String> {

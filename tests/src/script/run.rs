@@ -318,7 +318,8 @@ impl Player {
         }
     }
 
-    /// Collects what each connection has got up to the answer of a PING and compares the whole.
+    /// Collects what each connection has got up to the answer of a PING and compares the whole. What is still
+    /// missing then may be on its way from another thread of the server: it is asked for again until the deadline.
     fn expect_any(&mut self, who: &[String], lines: &[Line]) -> Step {
         let first = who.first().map_or("", String::as_str);
         self.line = lines.first().map_or(0, |line| line.number);
@@ -326,29 +327,40 @@ impl Player {
         for item in items(lines) {
             missing.push(self.expected(first, item));
         }
-        for name in who {
-            self.send(name, b"PING\r\n", &[])?;
-            loop {
-                match self.read(name, self.deadline)? {
-                    Item::Bytes(bytes) if bytes == b"PONG" => break,
-                    Item::Bytes(bytes) => {
-                        let names = &mut self.names;
-                        let found = missing
-                            .iter()
-                            .position(|p| Pattern::new(p).matches(&bytes, names));
-                        match found {
-                            Some(index) => drop(missing.remove(index)),
-                            None => return Err((wanted(who, &missing), text::show(&bytes))),
-                        }
-                    }
-                    other => return Err((wanted(who, &missing), describe(&other))),
-                }
+        let end = Instant::now() + self.deadline;
+        loop {
+            for name in who {
+                self.collect(who, name, &mut missing)?;
+            }
+            if missing.is_empty() || Instant::now() > end {
+                break;
             }
         }
         if missing.is_empty() {
             return Ok(());
         }
         Err((wanted(who, &missing), "nothing more".to_owned()))
+    }
+
+    /// Takes what one connection has got up to the answer of a PING off `missing`.
+    fn collect(&mut self, who: &[String], name: &str, missing: &mut Vec<Vec<u8>>) -> Step {
+        self.send(name, b"PING\r\n", &[])?;
+        loop {
+            match self.read(name, self.deadline)? {
+                Item::Bytes(bytes) if bytes == b"PONG" => return Ok(()),
+                Item::Bytes(bytes) => {
+                    let names = &mut self.names;
+                    let found = missing
+                        .iter()
+                        .position(|p| Pattern::new(p).matches(&bytes, names));
+                    match found {
+                        Some(index) => drop(missing.remove(index)),
+                        None => return Err((wanted(who, missing), text::show(&bytes))),
+                    }
+                }
+                other => return Err((wanted(who, missing), describe(&other))),
+            }
+        }
     }
 
     fn read(&mut self, who: &str, limit: Duration) -> Step<Item> {

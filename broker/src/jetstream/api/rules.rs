@@ -9,6 +9,7 @@ use jetwake_protocol::jetstream::stream::{RetentionPolicy, StreamConfig};
 use jetwake_protocol::jetstream::stream_config::{self, StreamFacts};
 
 use crate::jetstream::api::Call;
+use crate::jetstream::api::streams::SEQ_MAX;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
 
@@ -29,6 +30,11 @@ impl Call<'_> {
 
     /// What can be said only when a stream is built or rebuilt.
     pub(super) fn check_buildable(&self, config: &StreamConfig) -> Result<(), ApiError> {
+        if config.first_seq > SEQ_MAX {
+            return Err(ApiError::stream_invalid_config(
+                "first sequence is too large",
+            ));
+        }
         stream_config::check_filters(config)?;
         let others = self
             .core

@@ -18,6 +18,10 @@ use crate::jetstream::api::{Call, Outcome, unsupported};
 use crate::jetstream::commit::What;
 use crate::jetstream::entry::Entry;
 
+/// Furthest place that a purge or a configuration may move a stream to: enough sequences are left behind it for any
+/// life of a stream.
+pub(super) const SEQ_MAX: u64 = i64::MAX as u64;
+
 impl Call<'_> {
     /// STREAM.CREATE.
     pub(crate) fn create_stream(
@@ -131,16 +135,17 @@ impl Call<'_> {
         }
         let waiting = self.request.take();
         let filter = request.subject.as_bytes();
+        let sequence = request.sequence.min(SEQ_MAX);
         let entry = Entry::Purge {
             filter,
-            seq: request.sequence,
+            seq: sequence,
             keep: request.keep,
         };
         self.core
             .with_stream(id, self.now, self.out, |stream, env| {
                 if filter.is_empty() || filter == b">" {
                     // What is published from now on comes behind a sequence that the purge moves up.
-                    let last = request.sequence.saturating_sub(1);
+                    let last = sequence.saturating_sub(1);
                     stream.staged.last_seq = stream.staged.last_seq.max(last);
                 }
                 stream.submit(&entry, waiting, env);

@@ -220,6 +220,10 @@ impl Stream {
 
     fn duplicate(&mut self, seq: u64, reply: &[u8], env: &mut Env<'_>) {
         match env.log.waits() {
+            // It would wait for ever.
+            Some(_) if self.group.is_some() && env.log.failed => {
+                self.refuse(&ApiError::insufficient_resources(), reply, env);
+            }
             // The first copy may still be in flight.
             Some(lsn) if self.group.is_some() => {
                 let reply = env.log.commits.bytes.push(reply);

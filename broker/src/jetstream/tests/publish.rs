@@ -26,6 +26,18 @@ fn acknowledges_in_the_exact_bytes() {
 }
 
 #[test]
+fn sequences_never_run_out() {
+    each([FILE, MEMORY], |rig| {
+        rig.api("STREAM.PURGE.S", &format!(r#"{{"seq":{}}}"#, u64::MAX));
+        let last = u64::try_from(i64::MAX).unwrap();
+        let ack = format!(r#"{{"stream":"S","seq":{last}}}"#);
+        assert_eq!(rig.publish("s.a", &[], "one"), ack);
+        let ack = format!(r#"{{"stream":"S","seq":{}}}"#, last + 1);
+        assert_eq!(rig.publish("s.a", &[], "two"), ack);
+    });
+}
+
+#[test]
 fn nothing_is_acknowledged_or_read_before_it_is_durable() {
     let mut rig = Rig::new();
     rig.stream(FILE);
