@@ -76,7 +76,7 @@ impl Session {
         let own = matches
             .plain
             .iter()
-            .find(|sub| sub.connection.id == self.connection.id);
+            .find(|sub| sub.connection.id == self.connection.id && !sub.is_used_up());
         let Some(own) = own else {
             return;
         };
