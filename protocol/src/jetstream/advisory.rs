@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::is_zero;
 use super::json::to_json;
-use super::stream::{PeerInfo, StreamState};
 use super::time::Time;
 
 /// The fields of one type of event, behind the common ones.
@@ -93,81 +92,6 @@ impl Action {
     }
 }
 
-/// The connection behind an API call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ClientInfo {
-    /// When it connected.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start: Option<Time>,
-    /// Its address.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub host: String,
-    /// Its number.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub id: u64,
-    /// Its account.
-    pub acc: String,
-    /// The account of the service it came through.
-    #[serde(rename = "svc", skip_serializing_if = "String::is_empty")]
-    pub service: String,
-    /// Its user.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub user: String,
-    /// The name it gave.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// The language of its library.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub lang: String,
-    /// The version of its library.
-    #[serde(rename = "ver", skip_serializing_if = "String::is_empty")]
-    pub version: String,
-    /// Nanoseconds of a round trip.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub rtt: i64,
-    /// The name of its server.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub server: String,
-    /// The cluster of its server.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub cluster: String,
-    /// The kind of connection.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub kind: String,
-    /// The protocol it speaks.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub client_type: String,
-}
-
-event! {
-    /// An API call was answered.
-    pub struct ApiAudit<'a> = "advisory.v1.api_audit" {
-        /// The server that answered.
-        pub server: &'a str,
-        /// Who asked.
-        pub client: &'a ClientInfo,
-        /// The subject of the request.
-        pub subject: &'a str,
-        /// The body of the request.
-        #[serde(skip_serializing_if = "str::is_empty")]
-        pub request: &'a str,
-        /// The response.
-        pub response: &'a str,
-    }
-    subject(_event) format!("{ADVISORY}.API")
-}
-
-event! {
-    /// API calls were dropped.
-    pub struct ApiLimitReached<'a> = "advisory.v1.api_limit_reached" {
-        /// The server that dropped them.
-        pub server: &'a str,
-        /// How many.
-        pub dropped: u64,
-    }
-    subject(_event) format!("{ADVISORY}.API.LIMIT_REACHED")
-}
-
 event! {
     /// A stream came, changed or went.
     pub struct StreamAction<'a> = "advisory.v1.stream_action" {
@@ -177,65 +101,6 @@ event! {
         pub action: Action,
     }
     subject(event) format!("{ADVISORY}.STREAM.{}.{}", event.action.token(), event.stream)
-}
-
-event! {
-    /// A backup begins.
-    pub struct SnapshotCreate<'a> = "advisory.v1.snapshot_create" {
-        /// The stream.
-        pub stream: &'a str,
-        /// What it covers.
-        pub state: &'a StreamState,
-        /// Who asked.
-        pub client: &'a ClientInfo,
-    }
-    subject(event) format!("{ADVISORY}.STREAM.SNAPSHOT_CREATE.{}", event.stream)
-}
-
-event! {
-    /// A backup ended.
-    pub struct SnapshotComplete<'a> = "advisory.v1.snapshot_complete" {
-        /// The stream.
-        pub stream: &'a str,
-        /// When it began.
-        pub start: Time,
-        /// When it ended.
-        pub end: Time,
-        /// Who asked.
-        pub client: &'a ClientInfo,
-        /// Why it failed.
-        #[serde(skip_serializing_if = "str::is_empty")]
-        pub error: &'a str,
-    }
-    subject(event) format!("{ADVISORY}.STREAM.SNAPSHOT_COMPLETE.{}", event.stream)
-}
-
-event! {
-    /// A restore begins.
-    pub struct RestoreCreate<'a> = "advisory.v1.restore_create" {
-        /// The stream.
-        pub stream: &'a str,
-        /// Who asked.
-        pub client: &'a ClientInfo,
-    }
-    subject(event) format!("{ADVISORY}.STREAM.RESTORE_CREATE.{}", event.stream)
-}
-
-event! {
-    /// A restore ended.
-    pub struct RestoreComplete<'a> = "advisory.v1.restore_complete" {
-        /// The stream.
-        pub stream: &'a str,
-        /// When it began.
-        pub start: Time,
-        /// When it ended.
-        pub end: Time,
-        /// Bytes received.
-        pub bytes: u64,
-        /// Who asked.
-        pub client: &'a ClientInfo,
-    }
-    subject(event) format!("{ADVISORY}.STREAM.RESTORE_COMPLETE.{}", event.stream)
 }
 
 event! {
@@ -252,52 +117,6 @@ event! {
         pub reason: &'a str,
     }
     subject(event) format!("{ADVISORY}.STREAM.BATCH_ABANDONED.{}", event.stream)
-}
-
-event! {
-    /// A stream has a new leader.
-    pub struct StreamLeaderElected<'a> = "advisory.v1.stream_leader_elected" {
-        /// The account, for the system account's copy only.
-        #[serde(skip_serializing_if = "str::is_empty")]
-        pub account: &'a str,
-        /// The stream.
-        pub stream: &'a str,
-        /// The server.
-        pub leader: &'a str,
-        /// The replicas.
-        pub replicas: &'a [PeerInfo],
-    }
-    subject(event) format!("{ADVISORY}.STREAM.LEADER_ELECTED.{}", event.stream)
-}
-
-event! {
-    /// A stream has too few servers left.
-    pub struct StreamQuorumLost<'a> = "advisory.v1.stream_quorum_lost" {
-        /// The account, for the system account's copy only.
-        #[serde(skip_serializing_if = "str::is_empty")]
-        pub account: &'a str,
-        /// The stream.
-        pub stream: &'a str,
-        /// The replicas.
-        pub replicas: &'a [PeerInfo],
-    }
-    subject(event) format!("{ADVISORY}.STREAM.QUORUM_LOST.{}", event.stream)
-}
-
-event! {
-    /// A server's disk is full. For the system account.
-    pub struct ServerOutOfStorage<'a> = "advisory.v1.server_out_of_space" {
-        /// The server's name.
-        pub server: &'a str,
-        /// The server's id.
-        pub server_id: &'a str,
-        /// The stream that noticed.
-        #[serde(skip_serializing_if = "str::is_empty")]
-        pub stream: &'a str,
-        /// The cluster.
-        pub cluster: &'a str,
-    }
-    subject(_event) format!("{ADVISORY}.SERVER.OUT_OF_STORAGE")
 }
 
 event! {
@@ -415,40 +234,6 @@ event! {
         pub reason: &'a str,
     }
     subject(event) consumer_subject("UNPINNED", event.stream, event.consumer)
-}
-
-event! {
-    /// A consumer has a new leader.
-    pub struct ConsumerLeaderElected<'a> = "advisory.v1.consumer_leader_elected" {
-        /// The account, for the system account's copy only.
-        #[serde(skip_serializing_if = "str::is_empty")]
-        pub account: &'a str,
-        /// The stream.
-        pub stream: &'a str,
-        /// The consumer.
-        pub consumer: &'a str,
-        /// The server.
-        pub leader: &'a str,
-        /// The replicas.
-        pub replicas: &'a [PeerInfo],
-    }
-    subject(event) consumer_subject("LEADER_ELECTED", event.stream, event.consumer)
-}
-
-event! {
-    /// A consumer has too few servers left.
-    pub struct ConsumerQuorumLost<'a> = "advisory.v1.consumer_quorum_lost" {
-        /// The account, for the system account's copy only.
-        #[serde(skip_serializing_if = "str::is_empty")]
-        pub account: &'a str,
-        /// The stream.
-        pub stream: &'a str,
-        /// The consumer.
-        pub consumer: &'a str,
-        /// The replicas.
-        pub replicas: &'a [PeerInfo],
-    }
-    subject(event) consumer_subject("QUORUM_LOST", event.stream, event.consumer)
 }
 
 event! {
