@@ -5,7 +5,7 @@
 // A measurement reads the clock and prints its result.
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jetwake::Server;
 
@@ -49,7 +49,6 @@ async fn main() -> Result<(), jetwake::StartError> {
             "{kind}: shutdown {:?} each",
             began.elapsed() / STARTS as u32
         );
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
 }
