@@ -21,6 +21,15 @@ impl SubjectFilter {
         }
     }
 
+    /// Just this subject.
+    pub(crate) fn literal_of(subject: &[u8]) -> Self {
+        Self {
+            pattern: subject.to_vec(),
+            literal: true,
+            everything: false,
+        }
+    }
+
     /// All subjects.
     pub(crate) fn everything() -> Self {
         Self::new(b">")

@@ -67,6 +67,7 @@ impl Core {
                         one.recover(ctx);
                         one.open(ctx);
                     });
+                    stream.look_for_strays(consumer);
                 }
                 stream.release_unneeded(env);
                 stream.release_settled(env);

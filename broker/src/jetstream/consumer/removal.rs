@@ -69,13 +69,11 @@ impl Consumer {
 
     /// Everything up to `upto` was purged, or of it what matches `subject`.
     pub fn on_purged(&mut self, ctx: &mut Ctx<'_>, subject: Option<&[u8]>, upto: u64) {
-        let gone: Vec<u64> = self
-            .state
-            .pending
-            .iter()
-            .map(|entry| entry.seq)
-            .chain(self.state.given_up.keys().copied())
-            .filter(|seq| *seq <= upto && ctx.messages.meta(*seq).is_none())
+        let pending = self.state.pending.iter().map(|entry| entry.seq);
+        let given_up = self.state.given_up.range(..=upto).map(|(seq, _)| *seq);
+        let held = pending.take_while(|seq| *seq <= upto).chain(given_up);
+        let gone: Vec<u64> = held
+            .filter(|seq| ctx.messages.meta(*seq).is_none())
             .collect();
         if !gone.is_empty() {
             self.activity.settled(ctx.now);
@@ -83,31 +81,73 @@ impl Consumer {
         for seq in gone {
             self.record(&Op::Ack { seq, len: 1 }, ctx.now);
         }
-        if subject.is_none_or(|pattern| self.filter.is_covered_by(pattern)) {
-            let state = ctx.messages.state();
-            let next = state
-                .first_seq
-                .max(upto.min(state.last_seq).saturating_add(1));
-            if next > self.state.delivered.stream.saturating_add(1) {
-                self.record(&Op::Jump { next }, ctx.now);
+        let is_behind = self.state.next <= upto;
+        self.jump_over(ctx, subject, upto);
+        if is_behind {
+            self.members.retain(|seq| ctx.messages.meta(*seq).is_some());
+            self.count_again(ctx.messages);
+        }
+        self.dirty = true;
+    }
+
+    /// The same when only these messages went, all of them on subjects that match `subject`.
+    pub fn on_purged_few(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        subject: &[u8],
+        gone: &[(u64, KeyId)],
+        upto: u64,
+    ) {
+        for &(seq, key) in gone {
+            if seq >= self.state.next {
+                if self.counts(seq) && self.matches(key, ctx.messages) {
+                    self.num_pending.take(seq);
+                }
+            } else if self.holds(seq) {
+                self.record(&Op::Ack { seq, len: 1 }, ctx.now);
+                self.activity.settled(ctx.now);
+                self.dirty = true;
             }
         }
-        self.members.retain(|seq| ctx.messages.meta(*seq).is_some());
-        self.count_again(ctx.messages);
-        self.dirty = true;
+        self.jump_over(ctx, Some(subject), upto);
+    }
+
+    /// Goes on behind what was purged, if that was all that the filters let through.
+    fn jump_over(&mut self, ctx: &Ctx<'_>, subject: Option<&[u8]>, upto: u64) {
+        if !subject.is_none_or(|pattern| self.filter.is_covered_by(pattern)) {
+            return;
+        }
+        let state = ctx.messages.state();
+        let next = state
+            .first_seq
+            .max(upto.min(state.last_seq).saturating_add(1));
+        if next > self.state.delivered.stream.saturating_add(1) {
+            self.record(&Op::Jump { next }, ctx.now);
+            self.dirty = true;
+        }
     }
 
     /// Takes the number of undelivered messages from the index.
     pub(super) fn count_again(&mut self, messages: &dyn MessageStore) {
         let next = self.state.next;
         let last = messages.state().last_seq;
-        let members = self.members.iter().filter(|seq| **seq >= next).count() as u64;
+        let members = self.members.iter();
+        let members = members.filter(|seq| **seq >= next && messages.meta(**seq).is_some());
         let from = self
             .state
             .bound
             .map_or(next, |bound| next.max(bound.saturating_add(1)));
-        let count = members + messages.count_matching(from, &self.filter);
-        self.num_pending.set(count, last);
+        let later = if from > last {
+            0
+        } else {
+            messages.count_matching(from, &self.filter)
+        };
+        self.num_pending.set(members.count() as u64 + later, last);
+    }
+
+    /// Whether it was handed out and is not settled.
+    fn holds(&self, seq: u64) -> bool {
+        self.state.pending.get(seq).is_some() || self.state.given_up.contains_key(&seq)
     }
 
     /// Whether the filters match a key of the store.
@@ -116,13 +156,23 @@ impl Consumer {
         self.filter.is_everything() || self.filter.matches(messages.key(key))
     }
 
+    /// Whether it holds messages that its filters, which may have changed since, do not let through.
+    #[must_use]
+    pub fn holds_strays(&self, messages: &dyn MessageStore) -> bool {
+        if self.filter.is_everything() {
+            return false;
+        }
+        let pending = self.state.pending.iter().map(|entry| entry.seq);
+        let held = pending.chain(self.state.given_up.keys().copied());
+        let mut metas = held.filter_map(|seq| messages.meta(seq));
+        metas.any(|meta| !self.filter.matches(messages.key(meta.key)))
+    }
+
     /// Whether the stream has to keep a message for this consumer.
     #[must_use]
     pub fn needs(&self, seq: u64, key: KeyId, messages: &dyn MessageStore) -> bool {
-        if self.state.given_up.contains_key(&seq) || self.state.pending.get(seq).is_some() {
-            return true;
-        }
-        seq >= self.state.next && self.counts(seq) && self.matches(key, messages)
+        self.holds(seq)
+            || (seq >= self.state.next && self.counts(seq) && self.matches(key, messages))
     }
 
     /// Whether a message was for this consumer and is settled: a work queue lets it go.

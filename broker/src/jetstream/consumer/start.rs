@@ -68,6 +68,9 @@ pub(super) fn members(
     filter: &dyn KeyFilter,
     messages: &dyn MessageStore,
 ) -> VecDeque<u64> {
+    if next > bound {
+        return VecDeque::new();
+    }
     let metas = messages.last_per_key(next, bound, filter, usize::MAX);
     metas.into_iter().map(|meta| meta.seq).collect()
 }

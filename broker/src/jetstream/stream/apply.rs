@@ -3,7 +3,7 @@
 //! Runs for live traffic and for recovery alike, so it decides from the committed state and the entry alone: no
 //! time, no consumer, nothing in flight. What it did is noted in `changes` for the consumers.
 
-use jetwake_storage::{Insert, KeyFilter, KeyId, MessageStore};
+use jetwake_storage::{Insert, KeyId};
 
 use crate::jetstream::filter::SubjectFilter;
 use crate::jetstream::io::Timestamp;
@@ -35,6 +35,8 @@ pub(crate) enum Change {
         filter: Option<Vec<u8>>,
         /// Up to this sequence.
         upto: u64,
+        /// Those that went, if they are few.
+        gone: Option<Vec<(u64, KeyId)>>,
     },
 }
 
@@ -120,22 +122,6 @@ impl Stream {
     /// Removes one message by request; whether there was one.
     pub(crate) fn apply_delete(&mut self, seq: u64, erase: bool) -> bool {
         self.remove(seq, erase, Why::Deleted)
-    }
-
-    /// Purges by request: how many messages went.
-    pub(crate) fn apply_purge(&mut self, filter: &[u8], seq: u64, keep: u64) -> u64 {
-        let everything = filter.is_empty() || filter == b">";
-        let state = self.messages.state();
-        match (everything, seq, keep) {
-            (true, 0, 0) => self.purge_front(state.last_seq + 1),
-            // The first sequence of a stream that never held anything stays 0.
-            (true, 1, _) => 0,
-            (true, 0, keep) if state.messages <= keep => 0,
-            (true, 0, keep) => self.purge_front(self.nth_from_end(keep)),
-            (true, seq, _) => self.purge_front(seq),
-            (false, 0, keep) => self.purge_matching(filter, state.last_seq + 1, keep),
-            (false, seq, _) => self.purge_matching(filter, seq, 0),
-        }
     }
 
     /// Removes messages whose own time is over.
@@ -241,65 +227,4 @@ impl Stream {
         });
         true
     }
-
-    /// Purges everything below `first_seq`; past the end, the sequence moves up.
-    fn purge_front(&mut self, first_seq: u64) -> u64 {
-        let mut purged = 0;
-        self.deadlines.remove_below(first_seq);
-        self.messages
-            .remove_front(first_seq, &mut |_, _| purged += 1);
-        self.staged.last_seq = self.staged.last_seq.max(self.messages.state().last_seq);
-        self.changes.push(Change::Purged {
-            filter: None,
-            upto: first_seq.saturating_sub(1),
-        });
-        purged
-    }
-
-    /// Purges what matches below `below`, except the newest `keep`.
-    fn purge_matching(&mut self, filter: &[u8], below: u64, keep: u64) -> u64 {
-        let matcher = SubjectFilter::new(filter);
-        let total = count_below(&*self.messages, &matcher, below);
-        let mut left = total.saturating_sub(keep);
-        let (mut purged, mut from, mut upto) = (0, 0, below.saturating_sub(1));
-        while left > 0 {
-            let Some(meta) = self.messages.next_matching(from, &matcher) else {
-                break;
-            };
-            if meta.seq >= below {
-                break;
-            }
-            self.messages.remove(meta.seq, false);
-            self.deadlines.remove(meta.seq);
-            purged += 1;
-            left -= 1;
-            from = meta.seq + 1;
-            if keep > 0 {
-                upto = meta.seq;
-            }
-        }
-        if purged > 0 {
-            self.changes.push(Change::Purged {
-                filter: Some(filter.to_vec()),
-                upto,
-            });
-        }
-        purged
-    }
-
-    /// The sequence of the `keep`th newest message.
-    fn nth_from_end(&self, keep: u64) -> u64 {
-        let mut seq = self.messages.state().last_seq + 1;
-        for _ in 0..keep {
-            match self.messages.prev(seq.saturating_sub(1)) {
-                Some(meta) => seq = meta.seq,
-                None => break,
-            }
-        }
-        seq
-    }
-}
-
-fn count_below(messages: &dyn MessageStore, filter: &dyn KeyFilter, below: u64) -> u64 {
-    messages.count_matching(0, filter) - messages.count_matching(below, filter)
 }

@@ -12,21 +12,28 @@ use jetwake_storage::Lsn;
 
 use crate::jetstream::advisory::advise;
 use crate::jetstream::consumer::ctx::{Ctx, OpLog};
-use crate::jetstream::consumer::{Close, Consumer, NewConsumer, Removal, ResetError};
+use crate::jetstream::consumer::{Close, Consumer, NewConsumer, ResetError};
 use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{AccountId, Timestamp};
 use crate::jetstream::log::{GroupId, Log};
 use crate::jetstream::stream::Stream;
-use crate::jetstream::stream::apply::{Change, Why};
+use crate::jetstream::stream::interest::Interest;
 
 /// The consumers of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Consumers {
-    /// Ascending by id.
-    list: Vec<Consumer>,
+    /// Ascending; apart from the consumers, so that finding one touches little memory.
+    ids: Vec<u32>,
+    /// The consumers with these ids. Boxed: taking one of ten thousand out moves pointers only.
+    #[allow(clippy::vec_box)]
+    list: Vec<Box<Consumer>>,
     names: BTreeMap<String, u32>,
     last_id: u32,
+    /// How many copy to other streams.
+    direct: usize,
+    /// Who wants what.
+    pub(super) interest: Interest,
 }
 
 impl Consumers {
@@ -37,14 +44,14 @@ impl Consumers {
 
     /// A consumer.
     pub(crate) fn get(&self, id: u32) -> Option<&Consumer> {
-        let at = self.list.binary_search_by_key(&id, |one| one.id()).ok()?;
-        self.list.get(at)
+        let at = self.ids.binary_search(&id).ok()?;
+        self.list.get(at).map(|one| &**one)
     }
 
     /// A consumer to change.
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Consumer> {
-        let at = self.list.binary_search_by_key(&id, |one| one.id()).ok()?;
-        self.list.get_mut(at)
+        let at = self.ids.binary_search(&id).ok()?;
+        self.list.get_mut(at).map(|one| &mut **one)
     }
 
     /// The id of the next consumer; 0 is none's.
@@ -54,16 +61,23 @@ impl Consumers {
 
     /// Adds a consumer; its id is greater than all before.
     pub(crate) fn add(&mut self, consumer: Consumer) {
-        self.last_id = consumer.id();
-        self.names.insert(consumer.name().to_owned(), consumer.id());
-        self.list.push(consumer);
+        let id = consumer.id();
+        self.last_id = id;
+        self.names.insert(consumer.name().to_owned(), id);
+        self.direct += usize::from(consumer.config().direct);
+        self.interest.add(id, consumer.config());
+        self.ids.push(id);
+        self.list.push(Box::new(consumer));
     }
 
     /// Takes a consumer out.
-    pub(crate) fn remove(&mut self, id: u32) -> Option<Consumer> {
-        let at = self.list.binary_search_by_key(&id, |one| one.id()).ok()?;
+    pub(crate) fn remove(&mut self, id: u32) -> Option<Box<Consumer>> {
+        let at = self.ids.binary_search(&id).ok()?;
+        self.ids.remove(at);
         let consumer = self.list.remove(at);
         self.names.remove(consumer.name());
+        self.direct -= usize::from(consumer.config().direct);
+        self.interest.remove(id, consumer.config());
         Some(consumer)
     }
 
@@ -74,22 +88,32 @@ impl Consumers {
 
     /// All consumers in the order of their creation.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Consumer> {
-        self.list.iter()
+        self.list.iter().map(|one| &**one)
     }
 
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The id at a place in the order of their creation.
+    pub(super) fn id_at(&self, at: usize) -> Option<u32> {
+        self.ids.get(at).copied()
+    }
+
+    /// All ids, ascending.
+    pub(super) fn all_ids(&self) -> &[u32] {
+        &self.ids
     }
 
     /// All ids.
     pub(crate) fn ids(&self) -> Vec<u32> {
-        self.list.iter().map(|one| one.id()).collect()
+        self.ids.clone()
     }
 
     /// How many count: those that copy to other streams do not.
     pub(crate) fn visible(&self) -> usize {
-        self.list.iter().filter(|one| !one.config().direct).count()
+        self.list.len() - self.direct
     }
 }
 
@@ -215,7 +239,9 @@ impl Stream {
         config: ConsumerConfig,
         env: &mut Env<'_>,
     ) -> Option<()> {
+        let before = self.consumers.get(id)?.config().clone();
         self.with_consumer(id, env, |consumer, ctx| consumer.update(ctx, config))?;
+        self.index_again(id, &before);
         let consumer = self.consumers.get(id)?;
         Self::log_consumer(self.group, consumer, env)?;
         self.release_unneeded(env);
@@ -286,28 +312,6 @@ impl Stream {
         advise(&event, self.account, env.now, env.settings, env.out);
     }
 
-    /// Tells the consumers what applying did, and the account what it cost.
-    pub(crate) fn notify(&mut self, env: &mut Env<'_>) {
-        self.account_for(env);
-        if self.consumers.is_empty() {
-            self.changes.clear();
-            return;
-        }
-        let changes = std::mem::take(&mut self.changes);
-        for at in 0..self.consumers.list.len() {
-            let Some(id) = self.consumers.list.get(at).map(|one| one.id()) else {
-                break;
-            };
-            self.with_consumer(id, env, |consumer, ctx| {
-                for change in &changes {
-                    tell(consumer, ctx, change);
-                }
-            });
-        }
-        self.changes = changes;
-        self.changes.clear();
-    }
-
     /// Delivers what a dirty consumer has. Whether there is more.
     pub(crate) fn pump(&mut self, id: u32, env: &mut Env<'_>, budget: &mut usize) -> bool {
         self.with_consumer(id, env, |consumer, ctx| consumer.pump(ctx, budget))
@@ -318,20 +322,5 @@ impl Stream {
     pub(crate) fn settle(&mut self, env: &mut Env<'_>) {
         env.log.send_ready(env.out);
         self.let_go(env);
-    }
-}
-
-fn tell(consumer: &mut Consumer, ctx: &mut Ctx<'_>, change: &Change) {
-    match change {
-        Change::Stored { seq, key } => consumer.on_stored(ctx, *seq, *key),
-        Change::Removed { seq, key, why } => {
-            let removal = match why {
-                Why::Deleted => Removal::Deleted,
-                Why::Limit => Removal::Limit,
-                Why::Released => Removal::Released,
-            };
-            consumer.on_removed(ctx, *seq, *key, removal);
-        }
-        Change::Purged { filter, upto } => consumer.on_purged(ctx, filter.as_deref(), *upto),
     }
 }

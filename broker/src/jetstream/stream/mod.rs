@@ -15,8 +15,11 @@ pub(crate) mod expiry;
 pub(crate) mod fast;
 pub(crate) mod headers;
 pub(crate) mod info;
+pub(crate) mod interest;
+pub(crate) mod notify;
 pub(crate) mod publish;
 pub(crate) mod publish_checks;
+pub(crate) mod purge;
 pub(crate) mod retention;
 pub(crate) mod rewrite;
 pub(crate) mod staged;
@@ -35,6 +38,7 @@ use crate::jetstream::stream::batch::Batches;
 use crate::jetstream::stream::consumers::Consumers;
 use crate::jetstream::stream::dedupe::Dedupe;
 use crate::jetstream::stream::fast::FastBatches;
+use crate::jetstream::stream::notify::Audience;
 use crate::jetstream::stream::rewrite::Rewrite;
 use crate::jetstream::stream::staged::Staged;
 use crate::jetstream::stream::ttl::Deadlines;
@@ -76,6 +80,8 @@ pub(crate) struct Stream {
     pub(crate) partial: Option<Partial>,
     /// What applying did and consumers have not heard of.
     pub(crate) changes: Vec<Change>,
+    /// Lists that telling them takes.
+    audience: Audience,
     /// Sequences that a consumer let go.
     pub(crate) released: Vec<u64>,
     /// Deletion is decided and waits for the log; nothing new is accepted.
@@ -120,6 +126,7 @@ impl Stream {
             fast: FastBatches::default(),
             partial: None,
             changes: Vec::new(),
+            audience: Audience::default(),
             released: Vec::new(),
             deleting: false,
             listening: Vec::new(),

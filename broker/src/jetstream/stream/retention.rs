@@ -3,7 +3,6 @@
 //! Consumers say which sequences they let go; the stream asks the others and logs what goes.
 
 use jetwake_protocol::jetstream::stream::RetentionPolicy;
-use jetwake_protocol::subject;
 use jetwake_storage::Meta;
 
 use crate::jetstream::commit::Publish;
@@ -18,11 +17,7 @@ const BATCH: usize = 8192;
 impl Stream {
     /// Whether any consumer wants messages on `subject`.
     pub(crate) fn wanted(&self, key: &[u8]) -> bool {
-        self.consumers.iter().any(|consumer| {
-            let filters = consumer.config().filters();
-            let matches = |filter: &String| subject::matches(filter.as_bytes(), key);
-            filters.is_empty() || filters.iter().any(matches)
-        })
+        self.consumers.interest.any(key)
     }
 
     /// Removes what consumers released and nobody else needs.
@@ -30,14 +25,14 @@ impl Stream {
         if self.released.is_empty() {
             return;
         }
-        let released = std::mem::take(&mut self.released);
+        let mut released = std::mem::take(&mut self.released);
         if self.config.retention != RetentionPolicy::Limits {
-            let metas = released.iter().filter_map(|seq| self.messages.meta(*seq));
-            let unneeded: Vec<u64> = metas
-                .filter(|meta| !self.needed(meta))
-                .map(|meta| meta.seq)
-                .collect();
-            self.release(&unneeded, env);
+            let mut holders = Vec::new();
+            released.retain(|seq| {
+                let meta = self.messages.meta(*seq);
+                meta.is_some_and(|meta| !self.needed(&meta, &mut holders))
+            });
+            self.release(&released, env);
         }
     }
 
@@ -55,10 +50,10 @@ impl Stream {
         if self.config.retention != RetentionPolicy::Interest {
             return;
         }
-        let mut unneeded = Vec::new();
+        let (mut unneeded, mut holders) = (Vec::new(), Vec::new());
         let mut next = self.messages.next(0);
         while let Some(meta) = next {
-            if !self.needed(&meta) {
+            if !self.needed(&meta, &mut holders) {
                 unneeded.push(meta.seq);
             }
             next = self.messages.next(meta.seq + 1);
@@ -92,10 +87,12 @@ impl Stream {
         self.release(&settled, env);
     }
 
-    fn needed(&self, meta: &Meta) -> bool {
-        self.consumers
-            .iter()
-            .any(|consumer| consumer.needs(meta.seq, meta.key, &*self.messages))
+    /// Whether a consumer still has to see a message. Only those can that want its subject, or did once.
+    fn needed(&mut self, meta: &Meta, holders: &mut Vec<u32>) -> bool {
+        let subject = self.messages.key(meta.key);
+        self.consumers.interest.find_holders(subject, holders);
+        let mut held = holders.iter().filter_map(|id| self.consumers.get(*id));
+        held.any(|consumer| consumer.needs(meta.seq, meta.key, &*self.messages))
     }
 
     fn release(&mut self, seqs: &[u64], env: &mut Env<'_>) {

@@ -9,3 +9,4 @@ mod recovery;
 mod rewrite;
 mod rig;
 mod ttl;
+mod watchers;
