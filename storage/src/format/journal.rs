@@ -78,6 +78,13 @@ pub(crate) fn decode_watermark(bytes: &[u8], generation: u64) -> Option<Lsn> {
     (ours && fields.u32(4) == sum).then(|| Lsn(fields.u64(16)))
 }
 
+/// Where a batch header may be, in bytes that lie at a multiple of 8.
+pub(crate) fn find_batch(bytes: &[u8]) -> Option<usize> {
+    let words = bytes.chunks_exact(8);
+    let found = words.enumerate().find(|(_, word)| word[..4] == BATCH_MAGIC);
+    found.map(|(at, _)| at * 8)
+}
+
 /// The head of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchHeader {

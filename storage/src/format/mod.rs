@@ -20,7 +20,7 @@ pub(crate) use segment::{
 
 pub(crate) use journal::{
     BATCH_HEADER, BATCHES_START, BatchHeader, FILE_HEADER, FileHeader, HEADER_COPIES, WATERMARK_AT,
-    decode_watermark, encode_watermark,
+    decode_watermark, encode_watermark, find_batch,
 };
 pub(crate) use record::{
     HeaderError, RECORD_HEADER, RecordHeader, encode_record, padded, record_size, restamp,

@@ -12,6 +12,12 @@ pub enum Kind {
     Message,
     /// Anything else that the layer above wants to have back; the tag is its own.
     Control(u8),
+    /// The group's log ends before this record's index: what had that index or a higher one is
+    /// void.
+    Truncate,
+    /// The group begins anew: everything of it before this record is void, and its log goes on
+    /// behind this record's index. The payload is the state that it begins with, if there is one.
+    Reset,
 }
 
 impl Kind {
@@ -19,6 +25,8 @@ impl Kind {
         match self {
             Self::Message => [1, 0],
             Self::Control(tag) => [2, tag],
+            Self::Truncate => [3, 0],
+            Self::Reset => [4, 0],
         }
     }
 
@@ -26,6 +34,8 @@ impl Kind {
         match kind {
             1 => Some(Self::Message),
             2 => Some(Self::Control(tag)),
+            3 => Some(Self::Truncate),
+            4 => Some(Self::Reset),
             _ => None,
         }
     }
@@ -145,8 +155,18 @@ impl RecordHeader {
             fields.u32(44) as usize,
             fields.u32(48) as usize,
         );
-        let kind = Kind::parse(header[54], header[55]).ok_or(HeaderError::Unknown(size))?;
-        Ok(Self {
+        Self::fields(header).ok_or(HeaderError::Unknown(size))
+    }
+
+    /// Reads a header that was found right before, without checking it again.
+    pub(crate) fn again(bytes: &[u8]) -> Option<Self> {
+        Self::fields(bytes.get(..RECORD_HEADER)?)
+    }
+
+    fn fields(header: &[u8]) -> Option<Self> {
+        let fields = Fields(header);
+        let kind = Kind::parse(header[54], header[55])?;
+        Some(Self {
             body_sum: fields.u32(4),
             group: fields.u64(8),
             index: fields.u64(16),

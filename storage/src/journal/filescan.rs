@@ -1,9 +1,13 @@
 //! Reading one journal file: batch by batch, record by record, around damage.
 
+use super::heads::{Candidate, latest_watermark};
 use super::scan::{DAMAGED, STEP, Scan, ScannedFile};
+use super::window::Window;
 use crate::error::StoreError;
 use crate::files::{JOURNAL, file_name};
-use crate::format::{BATCH_HEADER, BATCHES_START, BatchHeader, HeaderError, RecordHeader, Seed};
+use crate::format::{
+    BATCH_HEADER, BATCHES_START, BatchHeader, HeaderError, Kind, RECORD_HEADER, RecordHeader, Seed,
+};
 use crate::position::Lsn;
 
 /// Whether a file's scan reached its end or the journal's.
@@ -15,16 +19,16 @@ pub(super) enum Stop {
 pub(super) struct FileScan<'a> {
     pub(super) scan: &'a mut Scan,
     pub(super) out: ScannedFile,
-    pub(super) bytes: &'a [u8],
+    /// The file up to the end that is known for it.
+    pub(super) bytes: Window<'a>,
     pub(super) seed: Seed,
-    pub(super) limit: u32,
     /// Highest durable position known.
     pub(super) watermark: Lsn,
     /// Checksum of the batch header before, unknown after damage.
     pub(super) chain: Option<u32>,
     pub(super) last_chain: u32,
-    /// Lazily: the watermarks of everything that comes later.
-    pub(super) later: &'a mut dyn FnMut(u32) -> Result<Lsn, StoreError>,
+    /// This file and everything that comes later: looked through only where something is wrong.
+    pub(super) rest: &'a [Candidate],
 }
 
 impl FileScan<'_> {
@@ -32,17 +36,11 @@ impl FileScan<'_> {
         Lsn::new(self.out.number, offset)
     }
 
-    fn rest(&self, offset: u32) -> &[u8] {
-        self.bytes
-            .get(offset as usize..self.limit as usize)
-            .unwrap_or(&[])
-    }
-
     /// Whether damage at `offset` is rot rather than the torn end.
     fn is_rot(&mut self, offset: u32) -> Result<bool, StoreError> {
         let here = self.at(offset);
         if here >= self.watermark {
-            self.watermark = self.watermark.max((self.later)(offset)?);
+            self.watermark = self.watermark.max(latest_watermark(self.rest, offset)?);
         }
         Ok(here < self.watermark)
     }
@@ -65,9 +63,9 @@ impl FileScan<'_> {
 
     pub(super) fn run(&mut self) -> Result<Stop, StoreError> {
         let mut pos = BATCHES_START;
-        while pos < self.limit {
-            match BatchHeader::decode(self.rest(pos), self.out.number, pos) {
-                Some((batch, sum)) if batch.generation == self.generation() => {
+        while pos < self.bytes.limit() {
+            match self.batch_header(pos)? {
+                Some((batch, sum)) => {
                     if self.chain.is_some_and(|chain| chain != batch.previous) {
                         if !self.is_rot(pos)? {
                             return Ok(self.torn(pos));
@@ -77,64 +75,64 @@ impl FileScan<'_> {
                     self.watermark = self.watermark.max(batch.watermark);
                     (self.chain, self.last_chain) = (Some(sum), sum);
                     let end = (pos + BATCH_HEADER as u32).saturating_add(batch.length);
-                    match self.batch(pos + BATCH_HEADER as u32, end.min(self.limit))? {
-                        Stop::Through(next) => pos = next,
+                    let end = end.min(self.bytes.limit());
+                    match self.batch(pos + BATCH_HEADER as u32, end)? {
+                        Stop::Through(end) => pos = end,
                         torn @ Stop::Torn(_) => return Ok(torn),
                     }
                 }
-                _ if self.is_rot(pos)? => {
-                    let next = self.resync(pos + STEP);
+                None if self.is_rot(pos)? => {
+                    let next = self.resync(pos + STEP)?;
                     self.rot(pos, next);
                     self.chain = None;
-                    pos = self.loose(next);
+                    pos = self.loose(next)?;
                 }
-                _ => return Ok(self.end_at(pos)),
+                None => return self.end_at(pos),
             }
         }
-        Ok(Stop::Through(self.limit))
+        Ok(Stop::Through(self.bytes.limit()))
     }
 
-    fn generation(&self) -> u64 {
-        self.out.generation
+    fn batch_header(&mut self, pos: u32) -> Result<Option<(BatchHeader, u32)>, StoreError> {
+        let rest = self.bytes.get(pos, BATCH_HEADER)?;
+        let found = BatchHeader::decode(rest, self.out.number, pos);
+        Ok(found.filter(|(batch, _)| batch.generation == self.out.generation))
     }
 
     /// The journal ends here: cleanly, or with a batch that began and did not arrive.
-    fn end_at(&mut self, pos: u32) -> Stop {
-        let rest = self.rest(pos);
-        let begun = rest.starts_with(b"JWBT") && rest.get(16..20) == Some(&self.number_bytes());
-        if begun {
+    fn end_at(&mut self, pos: u32) -> Result<Stop, StoreError> {
+        let rest = self.bytes.get(pos, BATCH_HEADER)?;
+        let number = self.out.number.to_le_bytes();
+        let begun = rest.starts_with(b"JWBT") && rest.get(16..20) == Some(&number);
+        Ok(if begun {
             self.torn(pos)
         } else {
             Stop::Torn(pos)
-        }
-    }
-
-    fn number_bytes(&self) -> [u8; 4] {
-        self.out.number.to_le_bytes()
+        })
     }
 
     /// The records of one batch.
     fn batch(&mut self, from: u32, end: u32) -> Result<Stop, StoreError> {
         let mut pos = from;
         while pos < end {
-            match self.record(pos, end) {
-                Ok(size) => pos += size,
-                Err(Bad::Unknown(size)) => {
+            match self.record(pos, end)? {
+                Found::Good(size) => pos += size,
+                Found::Unknown(size) => {
                     let name = file_name(JOURNAL, self.out.number);
                     let line = format!("{name}: a record of an unknown kind at byte {pos}");
                     self.scan.report.push(line);
                     pos = pos.saturating_add(size);
                 }
-                Err(bad) => {
+                bad => {
                     if !self.is_rot(pos)? {
                         return Ok(self.torn(pos));
                     }
                     let next = match bad {
-                        Bad::Body(header) => {
+                        Found::BadBody(header) => {
                             self.lose(&header, pos);
                             pos + header.size() as u32
                         }
-                        _ => self.resync(pos + STEP).min(end),
+                        _ => self.resync(pos + STEP)?.min(end),
                     };
                     self.rot(pos, next);
                     pos = next;
@@ -145,60 +143,70 @@ impl FileScan<'_> {
     }
 
     /// Records whose batch header is lost, as far as they prove themselves.
-    fn loose(&mut self, from: u32) -> u32 {
+    fn loose(&mut self, from: u32) -> Result<u32, StoreError> {
         let mut pos = from;
-        while let Ok(size) = self.record(pos, self.limit) {
+        while let Found::Good(size) = self.record(pos, self.bytes.limit())? {
             pos += size;
         }
-        pos
+        Ok(pos)
+    }
+
+    fn take(&mut self, header: &RecordHeader, pos: u32, mark: u32) {
+        let first = self.scan.groups.note(header, self.at(pos));
+        self.out.push(pos | mark, first.then_some(header.group));
     }
 
     fn lose(&mut self, header: &RecordHeader, pos: u32) {
-        self.scan.note(header, self.at(pos));
-        self.out.push(pos | DAMAGED, header.group);
-        self.scan.lost.push((header.group, header.seq));
+        self.take(header, pos, DAMAGED);
+        if header.kind == Kind::Message {
+            self.scan.lost.push((header.group, header.seq));
+        }
     }
 
     /// Takes the record at `pos` and says how long it is.
-    fn record(&mut self, pos: u32, end: u32) -> Result<u32, Bad> {
-        let bytes = self.bytes.get(pos as usize..end as usize).unwrap_or(&[]);
+    fn record(&mut self, pos: u32, end: u32) -> Result<Found, StoreError> {
+        let left = end.saturating_sub(pos) as usize;
+        let bytes = self.bytes.get(pos, RECORD_HEADER)?;
         let header = match RecordHeader::decode(bytes, self.seed, pos) {
             Ok(header) => header,
-            Err(HeaderError::Damaged) => return Err(Bad::Header),
+            Err(HeaderError::Damaged) => return Ok(Found::BadHeader),
             Err(HeaderError::Unknown(size)) => {
-                return Err(Bad::Unknown(u32::try_from(size).unwrap_or(u32::MAX)));
+                return Ok(Found::Unknown(u32::try_from(size).unwrap_or(u32::MAX)));
             }
         };
-        if header.size() > bytes.len() {
-            return Err(Bad::Header);
+        if header.size() > left {
+            return Ok(Found::BadHeader);
         }
+        let bytes = self.bytes.get(pos, header.size())?;
         if header.body(bytes).is_none() {
-            return Err(Bad::Body(header));
+            return Ok(Found::BadBody(header));
         }
-        self.scan.note(&header, self.at(pos));
-        self.out.push(pos, header.group);
-        Ok(header.size() as u32)
+        self.take(&header, pos, 0);
+        Ok(Found::Good(header.size() as u32))
     }
 
     /// The next place from `from` on where a batch or record proves itself, else the limit.
-    fn resync(&self, from: u32) -> u32 {
+    fn resync(&mut self, from: u32) -> Result<u32, StoreError> {
         let mut pos = from;
-        while pos < self.limit {
-            let rest = self.rest(pos);
-            let batch = BatchHeader::decode(rest, self.out.number, pos);
-            if batch.is_some_and(|(batch, _)| batch.generation == self.generation())
-                || RecordHeader::decode(rest, self.seed, pos).is_ok()
-            {
-                return pos;
+        while pos < self.bytes.limit() {
+            if self.batch_header(pos)?.is_some() {
+                return Ok(pos);
+            }
+            let rest = self.bytes.get(pos, RECORD_HEADER)?;
+            if RecordHeader::decode(rest, self.seed, pos).is_ok() {
+                return Ok(pos);
             }
             pos += STEP;
         }
-        self.limit
+        Ok(self.bytes.limit())
     }
 }
 
-enum Bad {
-    Header,
-    Body(RecordHeader),
+/// What is at a place where a record should be.
+enum Found {
+    /// A record of this size.
+    Good(u32),
+    BadHeader,
+    BadBody(RecordHeader),
     Unknown(u32),
 }

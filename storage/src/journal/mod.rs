@@ -7,7 +7,11 @@
 //! cut.
 
 mod filescan;
+mod groups;
+mod heads;
 mod scan;
+mod walk;
+mod window;
 mod writer;
 
 use std::sync::Arc;
@@ -20,7 +24,8 @@ use crate::format::{
 use crate::messages::Location;
 use crate::position::Lsn;
 
-pub(crate) use scan::{Scan, Walked, scan};
+pub(crate) use scan::{Scan, ScannedFile, scan};
+pub(crate) use walk::Walked;
 pub(crate) use writer::pair;
 pub use writer::{JournalWriter, Written};
 

@@ -23,7 +23,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::files::Files;
-use crate::format::Record;
+use crate::format::{Kind, Record};
 use crate::journal::{Appended, Journal};
 use crate::messages::{FileMessages, MessageStore};
 use crate::position::Lsn;
@@ -110,6 +110,21 @@ impl Store {
         appended
     }
 
+    /// Ends a group's log before `index`: what was appended with that index or a higher one is void,
+    /// also after a restart. Only what no checkpoint covers may be cut.
+    pub fn append_truncate(&mut self, group: u64, index: u64, term: u32) -> Appended {
+        self.append(&mark(Kind::Truncate, group, index, term, &[]))
+    }
+
+    /// Begins a group anew: after a restart nothing from before exists, neither records nor a
+    /// checkpoint; the log goes on behind `index`, the last one of `term`. `state` comes back with
+    /// the record. The caller begins with fresh messages
+    /// ([`create_group`](Self::create_group)); what the old ones had on disk goes with the group's
+    /// next checkpoint.
+    pub fn append_reset(&mut self, group: u64, index: u64, term: u32, state: &[u8]) -> Appended {
+        self.append(&mark(Kind::Reset, group, index, term, state))
+    }
+
     /// Hands what gathered to the writer.
     pub fn seal(&mut self) {
         self.journal.seal();
@@ -180,5 +195,20 @@ impl Store {
     #[must_use]
     pub fn end(&self) -> Lsn {
         self.journal.end()
+    }
+}
+
+/// A record that says something about the log.
+fn mark(kind: Kind, group: u64, index: u64, term: u32, payload: &[u8]) -> Record<'_> {
+    Record {
+        group,
+        kind,
+        index,
+        term,
+        seq: 0,
+        timestamp: 0,
+        key: &[],
+        headers: &[],
+        payload,
     }
 }

@@ -17,7 +17,7 @@ use crate::files::{
     CHECKPOINT, Files, JOURNAL, RecordFile, SEGMENT, SPARE, file_name, file_number,
 };
 use crate::format::{Kind, Record, RecordHeader};
-use crate::journal::{JournalWriter, Resume, Scan, Sizes, Spare, Walked, pair, scan};
+use crate::journal::{JournalWriter, Resume, Scan, ScannedFile, Sizes, Spare, Walked, pair, scan};
 use crate::messages::{FileMessages, Insert, Location, MessageStore as _, MessagesState};
 use crate::position::Lsn;
 
@@ -84,7 +84,13 @@ impl Replay {
     /// # Errors
     /// The disk refused a read.
     pub fn run(self, visit: &mut dyn FnMut(&ReplayRecord<'_>)) -> Result<(), StoreError> {
-        self.scan.walk(&mut |walked| {
+        let uncovered = |file: &ScannedFile| {
+            let end = Lsn::new(file.number + 1, 0);
+            file.groups
+                .iter()
+                .any(|group| self.covered.get(group).is_none_or(|covered| *covered < end))
+        };
+        self.scan.walk(uncovered, &mut |walked| {
             let covered = self
                 .covered
                 .get(&walked.header.group)
@@ -291,7 +297,8 @@ fn recover(
                 found.covered
             },
         );
-        if found.dropped {
+        let reset = scan.groups.reset(id);
+        if found.dropped || reset.is_some_and(|at| at >= found.covered) {
             continue;
         }
         let messages = segments.load(files, id, &found.state)?;
@@ -312,7 +319,13 @@ fn recover(
         });
     }
     if tails.values().any(|tail| !tail.state.runs.is_empty()) {
-        scan.walk(&mut |walked| {
+        let ends = tails.values().filter(|tail| !tail.state.runs.is_empty());
+        let end = ends
+            .filter_map(|tail| groups.get(tail.at))
+            .map(|group| group.covered)
+            .max();
+        let within = |file: &ScannedFile| Some(Lsn::new(file.number, 0)) < end;
+        scan.walk(within, &mut |walked| {
             let Some(tail) = tails.get_mut(&walked.header.group) else {
                 return;
             };

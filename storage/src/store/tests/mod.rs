@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod log;
 mod maintain;
 mod restart;
 
@@ -191,23 +192,6 @@ fn a_failed_sync_is_final() {
     opened.store.seal();
     assert!(matches!(opened.writer.write(), Err(StoreError::Failed(_))));
     assert!(opened.store.failure().is_some());
-}
-
-#[test]
-fn a_later_record_with_a_lower_index_replaces() {
-    let disk = FaultDisk::new();
-    let mut opened = open(&disk, 1).unwrap();
-    let mut records: Vec<Written> = (0..6).map(|at| Written::message(at * 2)).collect();
-    for (at, record) in records.iter_mut().enumerate() {
-        record.index = [1, 2, 3, 4, 3, 4][at];
-        opened.store.append(&record.record());
-        write_and_sync(&mut opened.store, &mut opened.writer);
-    }
-    drop(opened);
-    let found = replayed(open(&disk, 2).unwrap().replay);
-    let found: Vec<Written> = found.into_iter().map(|(record, ..)| record).collect();
-    let kept: Vec<Written> = [0, 1, 4, 5].iter().map(|at| records[*at].clone()).collect();
-    assert_eq!(found, kept);
 }
 
 #[test]
