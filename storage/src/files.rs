@@ -1,22 +1,29 @@
 //! The files of one store directory: their names, and the table through which messages are read.
 //!
 //! A file is opened and mapped when it is first read; afterwards the mapping serves every read, and
-//! every record is checked before its bytes are handed out. The table is shared by the owner
-//! thread, the disk thread and the stores of the groups.
+//! every record is checked before its bytes are handed out. A mapping needs no open file. At most
+//! [`OPEN_MAX`] files are open or mapped at a time: the one that was not read for long makes room
+//! for the next, and is opened again when somebody asks. Bytes that were handed out own their
+//! mapping and outlive all of this. The table is shared by the owner thread, the disk thread and
+//! the stores of the groups.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
-use crate::disk::{Disk, DiskFile, DiskLock};
+use crate::disk::{Disk, DiskFile, DiskLock, Map};
 use crate::error::StoreError;
 use crate::format::{RECORD_HEADER, RecordHeader, Seed};
 use crate::messages::{Location, ReadError, Stored, StoredRef};
+
+/// Most files that are open or mapped for reading. A process may often open no more than 1024.
+const OPEN_MAX: usize = 256;
 
 pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const SPARE: &str = "spare";
@@ -35,13 +42,13 @@ pub(crate) fn file_number(kind: &str, name: &str) -> Option<u32> {
     (number > 0 && file_name(kind, number) == name).then_some(number)
 }
 
-/// One file that holds records.
+/// One file that holds records, open or not.
 #[derive(Debug)]
 pub(crate) struct RecordFile {
     pub(crate) name: String,
     seed: Seed,
-    file: OnceLock<Arc<dyn DiskFile>>,
-    map: OnceLock<Option<Bytes>>,
+    /// Every mapping of the file holds a clone.
+    lease: Arc<()>,
     /// Damage was found: the file is set aside instead of being recycled.
     damaged: AtomicBool,
 }
@@ -51,16 +58,9 @@ impl RecordFile {
         Self {
             name,
             seed: Seed::new(generation),
-            file: OnceLock::new(),
-            map: OnceLock::new(),
+            lease: Arc::new(()),
             damaged: AtomicBool::new(false),
         }
-    }
-
-    pub(crate) fn with_file(name: String, generation: u64, file: Arc<dyn DiskFile>) -> Self {
-        let this = Self::new(name, generation);
-        let _ = this.file.set(file);
-        this
     }
 
     pub(crate) fn mark_damaged(&self) {
@@ -71,9 +71,19 @@ impl RecordFile {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// Whether bytes of the mapping may still be in use outside.
+    /// Whether a mapping of it is in use. The table's own counts, so the file is to be
+    /// [closed](Files::close) or taken out before.
     pub(crate) fn is_lent(&self) -> bool {
-        matches!(self.map.get(), Some(Some(map)) if !map.is_unique())
+        Arc::strong_count(&self.lease) > 1
+    }
+
+    pub(crate) fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Opens the file, also for writing.
+    pub(crate) fn open(&self, files: &Files) -> io::Result<Arc<dyn DiskFile>> {
+        files.disk.open(&files.path(&self.name))
     }
 
     fn io_error(&self, error: &io::Error) -> ReadError {
@@ -83,103 +93,117 @@ impl RecordFile {
         }
     }
 
-    pub(crate) fn seed(&self) -> Seed {
-        self.seed
-    }
-
-    /// The open file.
-    pub(crate) fn open(&self, files: &Files) -> io::Result<&Arc<dyn DiskFile>> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
+    fn damage(&self, seq: u64, offset: u32) -> ReadError {
+        self.mark_damaged();
+        ReadError::Damaged {
+            seq,
+            file: self.name.clone(),
+            offset: u64::from(offset),
         }
-        let opened = files.disk.open(&files.path(&self.name))?;
-        Ok(self.file.get_or_init(|| opened))
     }
 
-    fn file(&self, files: &Files) -> Result<&Arc<dyn DiskFile>, ReadError> {
-        self.open(files).map_err(|error| self.io_error(&error))
-    }
-
-    fn map(&self, files: &Files) -> Result<&Option<Bytes>, ReadError> {
-        if let Some(map) = self.map.get() {
-            return Ok(map);
+    /// What a failed call says about a record.
+    fn failure(&self, seq: u64, offset: u32, error: &io::Error) -> ReadError {
+        match error.kind() {
+            // The file is gone, or ends too early.
+            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => self.damage(seq, offset),
+            _ => self.io_error(error),
         }
-        let mapped = self
-            .file(files)?
-            .map()
-            .map_err(|error| self.io_error(&error))?;
-        Ok(self.map.get_or_init(|| mapped))
     }
 
-    /// The checked record at `offset`: its header, the bytes that hold its body, and where.
-    fn load(&self, files: &Files, seq: u64, offset: u32) -> Result<Loaded<'_>, ReadError> {
-        let damaged = || {
-            self.mark_damaged();
-            ReadError::Damaged {
-                seq,
-                file: self.name.clone(),
-                offset: u64::from(offset),
-            }
-        };
-        let at = offset as usize;
-        if let Some(map) = self.map(files)? {
-            let bytes = map.get(at..).ok_or_else(damaged)?;
-            let header = RecordHeader::decode(bytes, self.seed, offset).map_err(|_| damaged())?;
-            header
-                .body(bytes)
-                .filter(|_| header.seq == seq)
-                .ok_or_else(damaged)?;
-            return Ok(Loaded {
-                header,
-                at: at + RECORD_HEADER,
-                bytes: Body::Mapped(map),
-            });
-        }
-        let file = self.file(files)?;
-        let read = |from: u64, into: &mut [u8]| match file.read_at(from, into) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(damaged()),
-            Err(error) => Err(self.io_error(&error)),
-            Ok(()) => Ok(()),
-        };
+    /// Reads the record at `offset` from the file itself.
+    fn read(&self, file: &dyn DiskFile, seq: u64, offset: u32) -> Result<Loaded, ReadError> {
+        let failed = |error| self.failure(seq, offset, &error);
         let mut record = vec![0; RECORD_HEADER];
-        read(u64::from(offset), &mut record)?;
-        let header = RecordHeader::decode(&record, self.seed, offset).map_err(|_| damaged())?;
-        let size = file.size().map_err(|error| self.io_error(&error))?;
-        if !header.fits(offset, size) {
+        file.read_at(u64::from(offset), &mut record)
+            .map_err(failed)?;
+        let damaged = || self.damage(seq, offset);
+        let header = RecordHeader::decode(&record, self.seed, offset)
+            .map_err(|_| self.damage(seq, offset))?;
+        if !header.fits(offset, file.size().map_err(failed)?) {
             return Err(damaged());
         }
         record.resize(RECORD_HEADER + header.body_len(), 0);
         let body_at = u64::from(offset) + RECORD_HEADER as u64;
-        read(body_at, &mut record[RECORD_HEADER..])?;
-        header
-            .body(&record)
-            .filter(|_| header.seq == seq)
-            .ok_or_else(damaged)?;
-        Ok(Loaded {
+        file.read_at(body_at, &mut record[RECORD_HEADER..])
+            .map_err(failed)?;
+        let good = header.seq == seq && header.body(&record).is_some();
+        good.then(|| Loaded {
             header,
             at: RECORD_HEADER,
             bytes: Body::Copied(Bytes::from(record)),
         })
+        .ok_or_else(damaged)
     }
 }
 
-enum Body<'a> {
-    Mapped(&'a Bytes),
+/// A file that is open for reading.
+#[derive(Debug)]
+struct OpenFile {
+    record: Arc<RecordFile>,
+    content: Content,
+    /// It was read since somebody looked for one to close.
+    used: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Content {
+    Mapped(Map),
+    Plain(Arc<dyn DiskFile>),
+}
+
+impl OpenFile {
+    fn open(record: Arc<RecordFile>, files: &Files) -> io::Result<Self> {
+        let file = record.open(files)?;
+        let content = match file.map()? {
+            Some(map) => Content::Mapped(map.with_guard(Arc::clone(&record.lease))),
+            None => Content::Plain(file),
+        };
+        Ok(Self {
+            record,
+            content,
+            used: AtomicBool::new(true),
+        })
+    }
+
+    fn touch(&self) {
+        // Most of the time it is set already, and looking disturbs no other thread.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Finds the record at `offset` in a mapping, if it proves itself there.
+fn find_mapped(map: &Map, seed: Seed, seq: u64, offset: u32) -> Option<RecordHeader> {
+    let bytes = map.bytes().get(offset as usize..)?;
+    let header = RecordHeader::decode(bytes, seed, offset).ok()?;
+    header.body(bytes).filter(|_| header.seq == seq)?;
+    // A page that went missing meanwhile may have been what was checked, or not any more.
+    (!map.is_broken()).then_some(header)
+}
+
+enum Body {
+    Mapped(Arc<OpenFile>),
     Copied(Bytes),
 }
 
 /// A record that proved itself.
-struct Loaded<'a> {
+struct Loaded {
     header: RecordHeader,
     /// Where the body starts in the bytes.
     at: usize,
-    bytes: Body<'a>,
+    bytes: Body,
 }
 
-impl Loaded<'_> {
+impl Loaded {
     fn bytes(&self) -> &Bytes {
+        static NONE: Bytes = Bytes::new();
         match &self.bytes {
-            Body::Mapped(map) => map,
+            Body::Mapped(open) => match &open.content {
+                Content::Mapped(map) => map.bytes(),
+                Content::Plain(_) => &NONE,
+            },
             Body::Copied(bytes) => bytes,
         }
     }
@@ -216,18 +240,93 @@ impl Loaded<'_> {
     }
 }
 
-#[derive(Debug, Default)]
+/// A file of the table.
+#[derive(Debug)]
+struct Slot {
+    record: Arc<RecordFile>,
+    open: Option<Arc<OpenFile>>,
+}
+
+type Slots = HashMap<u32, Slot, foldhash::fast::FixedState>;
+
+#[derive(Debug)]
 struct Table {
-    journal: HashMap<u32, Arc<RecordFile>, foldhash::fast::FixedState>,
-    segments: HashMap<u32, Arc<RecordFile>, foldhash::fast::FixedState>,
+    journal: Slots,
+    segments: Slots,
+    /// The open files, longest open first.
+    open: VecDeque<Location>,
+    open_max: usize,
 }
 
 impl Table {
-    fn get(&self, location: Location) -> (Option<&Arc<RecordFile>>, u32) {
+    fn get(&self, location: Location) -> Option<&Slot> {
         match location {
-            Location::Journal { file, offset } => (self.journal.get(&file), offset),
-            Location::Segment { file, offset } => (self.segments.get(&file), offset),
+            Location::Journal { file, .. } => self.journal.get(&file),
+            Location::Segment { file, .. } => self.segments.get(&file),
         }
+    }
+
+    fn get_mut(&mut self, location: Location) -> Option<&mut Slot> {
+        match location {
+            Location::Journal { file, .. } => self.journal.get_mut(&file),
+            Location::Segment { file, .. } => self.segments.get_mut(&file),
+        }
+    }
+
+    /// Takes over an open file, unless somebody else was faster, and closes those that are too
+    /// many. Returns the file and what was closed, to be dropped outside the lock.
+    fn put(&mut self, location: Location, opened: OpenFile) -> (Arc<OpenFile>, Vec<Arc<OpenFile>>) {
+        let Some(slot) = self.get_mut(location) else {
+            // Taken out meanwhile: good for this one read.
+            return (Arc::new(opened), Vec::new());
+        };
+        if let Some(open) = &slot.open {
+            return (Arc::clone(open), Vec::new());
+        }
+        let open = Arc::new(opened);
+        slot.open = Some(Arc::clone(&open));
+        let mut closed = Vec::new();
+        while self.open.len() >= self.open_max {
+            let Some(oldest) = self.open.pop_front() else {
+                break;
+            };
+            match self.get_mut(oldest) {
+                Some(slot) if slot.was_used() => self.open.push_back(oldest),
+                Some(slot) => closed.extend(slot.open.take()),
+                None => {}
+            }
+        }
+        self.open.push_back(at_start(location));
+        (open, closed)
+    }
+
+    fn close(&mut self, location: Location) -> Option<Arc<OpenFile>> {
+        let file = at_start(location);
+        self.open.retain(|open| *open != file);
+        self.get_mut(location)?.open.take()
+    }
+}
+
+impl Slot {
+    fn new(record: RecordFile) -> Self {
+        Self {
+            record: Arc::new(record),
+            open: None,
+        }
+    }
+
+    /// Whether it was read since this was asked last.
+    fn was_used(&self) -> bool {
+        let open = self.open.as_ref();
+        open.is_some_and(|open| open.used.swap(false, Ordering::Relaxed))
+    }
+}
+
+/// The name of a location's file in the list of open ones.
+fn at_start(location: Location) -> Location {
+    match location {
+        Location::Journal { file, .. } => Location::Journal { file, offset: 0 },
+        Location::Segment { file, .. } => Location::Segment { file, offset: 0 },
     }
 }
 
@@ -254,7 +353,12 @@ impl Files {
         Ok(Self {
             disk,
             dir: dir.to_owned(),
-            table: RwLock::default(),
+            table: RwLock::new(Table {
+                journal: Slots::default(),
+                segments: Slots::default(),
+                open: VecDeque::new(),
+                open_max: OPEN_MAX,
+            }),
             _lock: lock,
         })
     }
@@ -264,27 +368,81 @@ impl Files {
     }
 
     pub(crate) fn add_journal(&self, number: u32, file: RecordFile) {
-        self.table.write().journal.insert(number, Arc::new(file));
+        self.table.write().journal.insert(number, Slot::new(file));
     }
 
     pub(crate) fn take_journal(&self, number: u32) -> Option<Arc<RecordFile>> {
-        self.table.write().journal.remove(&number)
+        let mut table = self.table.write();
+        let _closed = table.close(Location::Journal {
+            file: number,
+            offset: 0,
+        });
+        Some(table.journal.remove(&number)?.record)
     }
 
     pub(crate) fn add_segment(&self, number: u32, file: RecordFile) {
-        self.table.write().segments.insert(number, Arc::new(file));
+        self.table.write().segments.insert(number, Slot::new(file));
     }
 
     pub(crate) fn take_segment(&self, number: u32) -> Option<Arc<RecordFile>> {
-        self.table.write().segments.remove(&number)
+        let mut table = self.table.write();
+        let _closed = table.close(Location::Segment {
+            file: number,
+            offset: 0,
+        });
+        Some(table.segments.remove(&number)?.record)
+    }
+
+    /// Lets go of the table's own mapping of a file.
+    pub(crate) fn close(&self, location: Location) {
+        let closed = self.table.write().close(location);
+        drop(closed);
+    }
+
+    fn open(&self, seq: u64, location: Location) -> Result<Arc<OpenFile>, ReadError> {
+        let record = {
+            let table = self.table.read();
+            let slot = table.get(location).ok_or_else(|| missing(seq, location))?;
+            if let Some(open) = &slot.open {
+                open.touch();
+                return Ok(Arc::clone(open));
+            }
+            Arc::clone(&slot.record)
+        };
+        let opened = OpenFile::open(Arc::clone(&record), self)
+            .map_err(|error| record.failure(seq, location.offset(), &error))?;
+        let (open, _closed) = self.table.write().put(location, opened);
+        Ok(open)
+    }
+
+    /// The checked record at a location. Not under the lock: what is done with it may take time.
+    fn load(&self, seq: u64, location: Location) -> Result<Loaded, ReadError> {
+        let open = self.open(seq, location)?;
+        let (record, offset) = (&open.record, location.offset());
+        match &open.content {
+            Content::Plain(file) => record.read(&**file, seq, offset),
+            Content::Mapped(map) => {
+                if let Some(header) = find_mapped(map, record.seed, seq, offset) {
+                    return Ok(Loaded {
+                        header,
+                        at: offset as usize + RECORD_HEADER,
+                        bytes: Body::Mapped(open),
+                    });
+                }
+                // The file itself knows whether it is damaged, cannot be read, or is in order: a
+                // mapping with a page that was missing for a moment is not.
+                self.close(location);
+                let file = record
+                    .open(self)
+                    .map_err(|error| record.failure(seq, offset, &error))?;
+                record.read(&*file, seq, offset)
+            }
+        }
     }
 
     /// Reads a message with bytes that outlive the table.
     pub(crate) fn get(&self, seq: u64, location: Location) -> Result<Stored, ReadError> {
-        let table = self.table.read();
-        let (file, offset) = table.get(location);
-        let file = file.ok_or_else(|| missing(seq, location))?;
-        Ok(file.load(self, seq, offset)?.stored())
+        Ok(self.load(seq, location)?.stored())
     }
 
     /// Lends a message.
@@ -294,9 +452,7 @@ impl Files {
         location: Location,
         use_it: &mut dyn FnMut(StoredRef<'_>),
     ) -> Result<(), ReadError> {
-        // Not under the lock: the caller's code runs here.
-        let (file, offset) = self.file_of(seq, location)?;
-        file.load(self, seq, offset)?.lend(use_it);
+        self.load(seq, location)?.lend(use_it);
         Ok(())
     }
 
@@ -307,8 +463,7 @@ impl Files {
         location: Location,
         use_it: impl FnOnce(&[u8], &[u8]) -> T,
     ) -> Result<T, ReadError> {
-        let (file, offset) = self.file_of(seq, location)?;
-        let loaded = file.load(self, seq, offset)?;
+        let loaded = self.load(seq, location)?;
         let record = loaded.record();
         let key = &record[RECORD_HEADER..RECORD_HEADER + loaded.header.key_len];
         Ok(use_it(record, key))
@@ -317,12 +472,8 @@ impl Files {
     /// The file of a location, and the offset.
     pub(crate) fn find(&self, location: Location) -> Option<(Arc<RecordFile>, u32)> {
         let table = self.table.read();
-        let (file, offset) = table.get(location);
-        Some((Arc::clone(file?), offset))
-    }
-
-    fn file_of(&self, seq: u64, location: Location) -> Result<(Arc<RecordFile>, u32), ReadError> {
-        self.find(location).ok_or_else(|| missing(seq, location))
+        let record = Arc::clone(&table.get(location)?.record);
+        Some((record, location.offset()))
     }
 }
 
@@ -337,3 +488,6 @@ fn missing(seq: u64, location: Location) -> ReadError {
         offset: u64::from(offset),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,34 @@
-//! A disk in memory that behaves as badly as real ones may.
+//! A disk in memory that behaves as badly as real ones may. Without orders it is a plain memory disk.
 //!
-//! Every file has a volatile and a durable image. [`FaultDisk::crash`] makes the disk that a
-//! restarted machine would find: of the unsynced sectors an arbitrary, seeded subset survives, of
-//! the unsynced name changes an arbitrary prefix. Calls can be told to fail, and the whole disk to
-//! stop dead after the n-th call. Without faults it serves as a plain memory disk.
+//! Every file has a volatile image (the page cache: what reads see) and a durable one (the medium).
+//!
+//! | what goes wrong | how it is ordered | what then happens |
+//! |---|---|---|
+//! | power cut | [`crash`](FaultDisk::crash) | of the unsynced sectors (512 bytes) an arbitrary, seeded subset survives, so writes are torn; of the unsynced name changes an arbitrary prefix; an unsynced length or not |
+//! | process killed | [`kill`](FaultDisk::kill) | nothing is lost, and the cache is still not the medium |
+//! | machine stops dead | [`stop_after`](FaultDisk::stop_after) | no changing call passes after the n-th |
+//! | a call fails | [`fail_at`](FaultDisk::fail_at) | the n-th changing call; a failed write leaves the first half of its sectors, a failed sync forgets that its sectors were dirty, as Linux does: a second sync "succeeds" and saves nothing |
+//! | a sync fails | [`fail_sync`](FaultDisk::fail_sync) | the same, for the n-th sync of a file |
+//! | disk full | [`set_capacity`](FaultDisk::set_capacity) | allocating and reserving, and writes where nothing was allocated, are refused; writes to allocated space pass. Space is counted in blocks of 4096 bytes and comes back when the last name and the last open handle are gone |
+//! | bad sectors | [`fail_reads`](FaultDisk::fail_reads) | reads that touch the range are refused |
+//! | rot | [`flip`](FaultDisk::flip), [`truncate`](FaultDisk::truncate) | the bytes change, nobody says so |
+//!
+//! It does not map: readers go through `read_at`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Disk, DiskFile, DiskLock};
+use super::{Disk, DiskFile, DiskLock, Map};
 use crate::journal::mix;
 
 const SECTOR: usize = 512;
+/// Space is given out in blocks of this size.
+const BLOCK: u64 = 4096;
 
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +54,46 @@ struct Inode {
     durable: Vec<u8>,
     /// Sectors written and not synced.
     dirty: BTreeSet<usize>,
+    /// Blocks are reserved up to here, whatever the length.
+    reserved: u64,
+    /// Reads of these bytes fail.
+    unreadable: Range<u64>,
+    /// Open files.
+    handles: usize,
+}
+
+impl Inode {
+    fn space(&self) -> u64 {
+        self.reserved
+            .max(self.volatile.len() as u64)
+            .next_multiple_of(BLOCK)
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        if self.volatile.len() < end {
+            self.volatile.resize(end, 0);
+        }
+        self.volatile[offset..end].copy_from_slice(bytes);
+        self.dirty.extend(offset / SECTOR..end.div_ceil(SECTOR));
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.volatile.len(), 0);
+        for sector in std::mem::take(&mut self.dirty) {
+            let end = (sector * SECTOR + SECTOR).min(self.volatile.len());
+            let start = (sector * SECTOR).min(end);
+            self.durable[start..end].copy_from_slice(&self.volatile[start..end]);
+        }
+    }
+
+    /// As another opening of the disk finds it.
+    fn left(&self) -> Self {
+        Self {
+            handles: 0,
+            ..self.clone()
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +133,11 @@ struct Image {
     fails: Option<(u64, Fault)>,
     /// Calls after this one find the machine dead.
     stops_after: Option<u64>,
+    syncs: u64,
+    /// The sync of a file that fails, and how.
+    fails_sync: Option<(u64, Fault)>,
+    /// Bytes that fit on the disk.
+    capacity: Option<u64>,
 }
 
 impl Image {
@@ -99,6 +156,26 @@ impl Image {
     fn change(&mut self, change: NameChange) {
         replay(&mut self.names, &change);
         self.unsynced_names.push(change);
+    }
+
+    /// What is taken: by files with a name, and by those that somebody has open.
+    fn used(&self) -> u64 {
+        let named: BTreeSet<usize> = self.names.values().copied().collect();
+        let inodes = self.inodes.iter().enumerate();
+        let taken = inodes.filter(|(at, inode)| inode.handles > 0 || named.contains(at));
+        taken.map(|(_, inode)| inode.space()).sum()
+    }
+
+    /// How far a file may grow; it wants to grow to `end`.
+    fn room(&self, inode: usize, end: u64) -> u64 {
+        let space = self.inodes[inode].space();
+        match self.capacity {
+            Some(capacity) if end > space => {
+                let free = capacity.saturating_sub(self.used());
+                end.min(space + free / BLOCK * BLOCK)
+            }
+            _ => end,
+        }
     }
 
     fn inode(&self, path: &Path) -> io::Result<usize> {
@@ -148,6 +225,43 @@ impl FaultDisk {
         self.image.lock().stops_after = Some(call);
     }
 
+    /// Makes the sync of a file with this number (the first is 1) fail.
+    pub fn fail_sync(&self, sync: u64, fault: Fault) {
+        self.image.lock().fails_sync = Some((sync, fault));
+    }
+
+    /// How many files were synced.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.image.lock().syncs
+    }
+
+    /// Gives the disk this many bytes; `None` for as many as anybody wants. What is there already
+    /// stays.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.image.lock().capacity = bytes;
+    }
+
+    /// The bytes that are taken.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.image.lock().used()
+    }
+
+    /// Makes reads of these bytes of a file fail.
+    pub fn fail_reads(&self, path: &Path, bytes: Range<u64>) {
+        let mut image = self.image.lock();
+        if let Ok(inode) = image.inode(path) {
+            image.inodes[inode].unreadable = bytes;
+        }
+    }
+
+    /// How many files are open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.image.lock().inodes.iter().map(|one| one.handles).sum()
+    }
+
     /// The disk that is found after the power came back.
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
@@ -168,6 +282,7 @@ impl FaultDisk {
             inodes,
             names,
             durable_names,
+            capacity: image.capacity,
             ..Image::default()
         };
         Self {
@@ -180,10 +295,11 @@ impl FaultDisk {
     pub fn kill(&self) -> Self {
         let image = self.image.lock();
         let after = Image {
-            inodes: image.inodes.clone(),
+            inodes: image.inodes.iter().map(Inode::left).collect(),
             names: image.names.clone(),
             durable_names: image.durable_names.clone(),
             unsynced_names: image.unsynced_names.clone(),
+            capacity: image.capacity,
             ..Image::default()
         };
         Self {
@@ -243,7 +359,9 @@ fn torn(inode: &Inode, choices: &mut Choices) -> Inode {
     Inode {
         volatile: bytes.clone(),
         durable: bytes,
-        dirty: BTreeSet::new(),
+        reserved: inode.reserved,
+        unreadable: inode.unreadable.clone(),
+        ..Inode::default()
     }
 }
 
@@ -267,8 +385,15 @@ struct FaultFile {
     inode: usize,
 }
 
+impl Drop for FaultFile {
+    fn drop(&mut self) {
+        self.image.lock().inodes[self.inode].handles -= 1;
+    }
+}
+
 impl FaultDisk {
-    fn file(&self, inode: usize) -> Arc<dyn DiskFile> {
+    fn file(&self, image: &mut Image, inode: usize) -> Arc<dyn DiskFile> {
+        image.inodes[inode].handles += 1;
         Arc::new(FaultFile {
             image: Arc::clone(&self.image),
             inode,
@@ -299,8 +424,9 @@ impl Disk for FaultDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let inode = self.image.lock().inode(path)?;
-        Ok(self.file(inode))
+        let mut image = self.image.lock();
+        let inode = image.inode(path)?;
+        Ok(self.file(&mut image, inode))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -309,7 +435,7 @@ impl Disk for FaultDisk {
         image.inodes.push(Inode::default());
         let inode = image.inodes.len() - 1;
         image.change(NameChange::Set(path.to_owned(), inode));
-        Ok(self.file(inode))
+        Ok(self.file(&mut image, inode))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -340,46 +466,80 @@ impl Disk for FaultDisk {
 impl DiskFile for FaultFile {
     fn write_at(&self, offset: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
         let mut image = self.image.lock();
-        image.call()?;
+        let fate = image.call();
+        let bytes: Vec<u8> = slices
+            .iter()
+            .flat_map(|slice| slice.iter())
+            .copied()
+            .collect();
+        let end = offset + bytes.len() as u64;
+        let room = image.room(self.inode, end);
         let inode = &mut image.inodes[self.inode];
-        let mut at = offset as usize;
-        for slice in slices {
-            let end = at + slice.len();
-            if inode.volatile.len() < end {
-                inode.volatile.resize(end, 0);
+        let at = offset as usize;
+        if let Err(error) = fate {
+            // The machine that stopped wrote nothing; a medium that fails wrote something.
+            if error.raw_os_error().is_some() {
+                let half = bytes.len() / 2 / SECTOR * SECTOR;
+                inode.write(at, &bytes[..half]);
             }
-            inode.volatile[at..end].copy_from_slice(slice);
-            inode.dirty.extend(at / SECTOR..end.div_ceil(SECTOR));
-            at = end;
+            return Err(error);
+        }
+        let fits = room.saturating_sub(offset).min(bytes.len() as u64) as usize;
+        inode.write(at, &bytes[..fits]);
+        if fits < bytes.len() {
+            return Err(Fault::Full.error());
         }
         Ok(())
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         let image = self.image.lock();
-        let bytes = &image.inodes[self.inode].volatile;
+        let inode = &image.inodes[self.inode];
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let found = start
-            .checked_add(into.len())
-            .and_then(|end| bytes.get(start..end));
+        let end = start.checked_add(into.len());
+        let found = end.and_then(|end| inode.volatile.get(start..end));
+        let bad = &inode.unreadable;
+        if bad.start.max(offset) < bad.end.min(offset.saturating_add(into.len() as u64)) {
+            return Err(Fault::Io.error());
+        }
         into.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut image = self.image.lock();
-        image.call()?;
+        image.syncs += 1;
+        let mut fate = image.call();
+        if let Some((at, fault)) = image.fails_sync
+            && at == image.syncs
+        {
+            fate = Err(fault.error());
+        }
         let inode = &mut image.inodes[self.inode];
-        inode.durable.clone_from(&inode.volatile);
-        inode.dirty.clear();
-        Ok(())
+        match &fate {
+            Ok(()) => inode.sync(),
+            Err(error) if error.raw_os_error().is_some() => inode.dirty.clear(),
+            Err(_) => {}
+        }
+        fate
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
+        self.reserve(len)?;
         let mut image = self.image.lock();
-        image.call()?;
         let bytes = &mut image.inodes[self.inode].volatile;
         bytes.resize(bytes.len().max(len as usize), 0);
+        Ok(())
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let mut image = self.image.lock();
+        image.call()?;
+        if image.room(self.inode, len) < len {
+            return Err(Fault::Full.error());
+        }
+        let inode = &mut image.inodes[self.inode];
+        inode.reserved = inode.reserved.max(len);
         Ok(())
     }
 
@@ -387,7 +547,7 @@ impl DiskFile for FaultFile {
         Ok(self.image.lock().inodes[self.inode].volatile.len() as u64)
     }
 
-    fn map(&self) -> io::Result<Option<Bytes>> {
+    fn map(&self) -> io::Result<Option<Map>> {
         Ok(None)
     }
 }

@@ -13,8 +13,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+pub use crate::mmap::Map;
 pub use fault::{Fault, FaultDisk};
 pub use real::RealDisk;
 
@@ -98,15 +97,21 @@ pub trait DiskFile: Send + Sync + Debug {
     /// The system's.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
+    /// Reserves space up to `len` and leaves the length as it is.
+    ///
+    /// # Errors
+    /// The system's.
+    fn reserve(&self, len: u64) -> io::Result<()>;
+
     /// The length.
     ///
     /// # Errors
     /// The system's.
     fn size(&self) -> io::Result<u64>;
 
-    /// The whole file as bytes that follow later writes, or `None` when this disk cannot map.
+    /// The whole file as bytes that follow later writes, or `None` when it can only be read.
     ///
     /// # Errors
     /// The system's.
-    fn map(&self) -> io::Result<Option<Bytes>>;
+    fn map(&self) -> io::Result<Option<Map>>;
 }

@@ -9,11 +9,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use rustix::io::Errno;
 
-use super::{Disk, DiskFile, DiskLock};
+use super::{Disk, DiskFile, DiskLock, Map};
 
 /// Most slices of one system call.
 const SLICES_MAX: usize = 512;
@@ -87,6 +86,8 @@ impl DiskFile for RealFile {
     fn write_at(&self, offset: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
         let mut at = offset;
         let mut rest = slices;
+        // Nothing to write is not a write that got nowhere.
+        IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             let batch = &rest[..rest.len().min(SLICES_MAX)];
             match rustix::io::pwritev(&self.file, batch, at) {
@@ -118,11 +119,18 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len) {
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
     fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
-    fn map(&self) -> io::Result<Option<Bytes>> {
-        crate::mmap::map(&self.file).map(Some)
+    fn map(&self) -> io::Result<Option<Map>> {
+        crate::mmap::map(&self.file)
     }
 }

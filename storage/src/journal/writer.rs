@@ -278,7 +278,7 @@ impl JournalWriter {
             }
         };
         self.names_dirty = true;
-        let record_file = RecordFile::with_file(name, opening.generation, Arc::clone(&file));
+        let record_file = RecordFile::new(name, opening.generation);
         self.files.add_journal(opening.number, record_file);
         let (number, generation) = (opening.number, opening.generation);
         self.current = Some(Current {

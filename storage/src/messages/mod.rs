@@ -57,6 +57,16 @@ pub enum Location {
     },
 }
 
+impl Location {
+    /// The offset in the file.
+    #[must_use]
+    pub fn offset(self) -> u32 {
+        match self {
+            Self::Journal { offset, .. } | Self::Segment { offset, .. } => offset,
+        }
+    }
+}
+
 /// A message to add. `location` says where a file store finds it; a memory store copies the bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Insert<'a> {

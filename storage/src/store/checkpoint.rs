@@ -226,7 +226,7 @@ impl Store {
         for location in locations {
             let found = self.files.find(location);
             self.erasures
-                .extend(found.map(|(file, offset)| Erasure { file, offset }));
+                .extend(found.map(|(file, _)| Erasure { file, location }));
         }
     }
 
