@@ -19,7 +19,8 @@ pub struct Settings {
     pub max_pending: u64,
     /// Largest message that the server takes, headers and payload.
     pub max_payload: u64,
-    /// Bytes of complete journal files that are kept before their messages move to segments.
+    /// Bytes of complete journal files that are kept before their messages move to segments. More
+    /// of them spare short-lived messages the move, and take longer to read after a crash.
     pub keep: u64,
     /// Largest `max_ack_pending` of a consumer, 0 for no limit.
     pub max_ack_pending: i64,
@@ -43,7 +44,7 @@ impl Default for Settings {
             max_file: u64::MAX,
             max_pending: 64 << 20,
             max_payload: 1 << 20,
-            keep: 64 << 20,
+            keep: 32 << 20,
             max_ack_pending: 0,
             max_request_batch: 0,
             max_duplicate_window: 0,

@@ -108,8 +108,10 @@ pub struct Retire {
 }
 
 impl Store {
-    /// The oldest journal files, when more than `keep` bytes of complete files are in use.
-    /// Everything below `applied` must have been applied and inserted.
+    /// The oldest journal files, when more than `keep` bytes of complete files are in use: as many
+    /// as leave half of that, and the newest complete file if that is not more than `keep`.
+    /// What is written and removed again within those is never copied. Everything below `applied`
+    /// must have been applied and inserted.
     #[must_use]
     pub fn plan_retire(&self, applied: Lsn, keep: u64) -> Option<Retire> {
         let complete: Vec<&FileUse> = self
@@ -118,14 +120,19 @@ impl Store {
             .filter(|file| file.number < applied.file())
             .collect();
         let mut bytes: u64 = complete.iter().map(|file| u64::from(file.size)).sum();
+        let newest = complete.last().map_or(0, |file| u64::from(file.size));
+        let leave = if bytes > keep {
+            newest.min(keep).max(keep / 2)
+        } else {
+            keep
+        };
         let mut through = 0;
         let mut groups: HashSet<u64, FixedState> = HashSet::default();
         for file in complete {
             if file.groups.iter().any(|group| self.held.contains(group)) {
                 break;
             }
-            // Once begun, make some room.
-            if bytes <= if through == 0 { keep } else { keep / 2 } {
+            if bytes <= leave {
                 break;
             }
             bytes -= u64::from(file.size);

@@ -51,7 +51,7 @@ impl Options {
         Self {
             seed,
             journal_first: 256 << 10,
-            journal_max: 64 << 20,
+            journal_max: 32 << 20,
         }
     }
 }
