@@ -38,12 +38,6 @@ impl StoreError {
     /// Whether the disk is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let full = |kind| {
-            matches!(
-                kind,
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            )
-        };
-        matches!(self, Self::Io { source, .. } if full(source.kind()))
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
     }
 }

@@ -29,8 +29,6 @@ pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const SPARE: &str = "spare";
 pub(crate) const SEGMENT: &str = "segment";
 pub(crate) const CHECKPOINT: &str = "checkpoint";
-/// Space that is given up when maintenance needs it on a full disk.
-pub(crate) const RESERVE: &str = "reserve";
 
 /// The name of a file.
 pub(crate) fn file_name(kind: &str, number: u32) -> String {
@@ -164,7 +162,7 @@ impl OpenFile {
         Ok(Self {
             record,
             content,
-            used: AtomicBool::new(true),
+            used: AtomicBool::new(false),
         })
     }
 
@@ -338,6 +336,8 @@ pub(crate) struct Files {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     table: RwLock<Table>,
+    /// Whether the names of the directories above are durable.
+    anchored: AtomicBool,
     /// Held as long as anybody can reach the files.
     _lock: Box<dyn DiskLock>,
 }
@@ -361,8 +361,28 @@ impl Files {
                 open: VecDeque::new(),
                 open_max: OPEN_MAX,
             }),
+            anchored: AtomicBool::new(false),
             _lock: lock,
         })
+    }
+
+    /// Makes the names of all files durable. The first time the names of the directory itself and
+    /// of those above it as well: they may have been made for this store, now or by a process that
+    /// ended before it came here.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        if !self.anchored.load(Ordering::Acquire) {
+            for (level, above) in self.dir.ancestors().skip(1).enumerate() {
+                let here = above.as_os_str().is_empty();
+                let above = if here { Path::new(".") } else { above };
+                let synced = self.disk.sync_dir(above);
+                // Higher ones may be closed to us; those were there before us.
+                if level == 0 {
+                    synced?;
+                }
+            }
+            self.anchored.store(true, Ordering::Release);
+        }
+        self.disk.sync_dir(&self.dir)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

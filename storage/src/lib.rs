@@ -28,6 +28,5 @@ pub use messages::{
 pub use position::Lsn;
 pub use store::{
     Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Copied, CopyJob, Opened, Options,
-    Purpose, RecoveredGroup, Replay, ReplayRecord, Report, ReserveDone, ReserveJob, Retire,
-    SpareDone, SpareJob, Store,
+    RecoveredGroup, Replay, ReplayRecord, Report, Retire, SpareDone, SpareJob, Store,
 };

@@ -103,6 +103,14 @@ enum NameChange {
     Move(PathBuf, PathBuf),
 }
 
+impl NameChange {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Set(path, _) | Self::Clear(path) | Self::Move(path, _) => path,
+        }
+    }
+}
+
 type Names = BTreeMap<PathBuf, usize>;
 
 fn replay(names: &mut Names, change: &NameChange) {
@@ -127,6 +135,9 @@ struct Image {
     names: Names,
     durable_names: Names,
     unsynced_names: Vec<NameChange>,
+    dirs: BTreeSet<PathBuf>,
+    /// Directories whose own names are not durable.
+    loose_dirs: BTreeSet<PathBuf>,
     locked: BTreeSet<PathBuf>,
     calls: u64,
     /// The call that fails, and how.
@@ -272,6 +283,11 @@ impl FaultDisk {
         for change in &image.unsynced_names[..kept] {
             replay(&mut names, change);
         }
+        // What lies in a directory that is gone is gone as well.
+        let anchored = |path: &Path| !path.ancestors().any(|dir| image.loose_dirs.contains(dir));
+        names.retain(|path, _| anchored(path));
+        let dirs = image.dirs.iter().filter(|dir| anchored(dir));
+        let dirs = dirs.cloned().collect();
         let inodes = image
             .inodes
             .iter()
@@ -282,6 +298,7 @@ impl FaultDisk {
             inodes,
             names,
             durable_names,
+            dirs,
             capacity: image.capacity,
             ..Image::default()
         };
@@ -299,6 +316,8 @@ impl FaultDisk {
             names: image.names.clone(),
             durable_names: image.durable_names.clone(),
             unsynced_names: image.unsynced_names.clone(),
+            dirs: image.dirs.clone(),
+            loose_dirs: image.loose_dirs.clone(),
             capacity: image.capacity,
             ..Image::default()
         };
@@ -402,7 +421,13 @@ impl FaultDisk {
 }
 
 impl Disk for FaultDisk {
-    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut image = self.image.lock();
+        for dir in dir.ancestors().filter(|dir| dir.parent().is_some()) {
+            if image.dirs.insert(dir.to_owned()) {
+                image.loose_dirs.insert(dir.to_owned());
+            }
+        }
         Ok(())
     }
 
@@ -454,11 +479,19 @@ impl Disk for FaultDisk {
         Ok(())
     }
 
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        let mut image = self.image.lock();
-        image.call()?;
-        image.durable_names = image.names.clone();
-        image.unsynced_names.clear();
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut guard = self.image.lock();
+        guard.call()?;
+        let image = &mut *guard;
+        let durable = &mut image.durable_names;
+        image.unsynced_names.retain(|change| {
+            let here = change.path().parent() == Some(dir);
+            if here {
+                replay(durable, change);
+            }
+            !here
+        });
+        image.loose_dirs.retain(|made| made.parent() != Some(dir));
         Ok(())
     }
 }

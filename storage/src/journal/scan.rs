@@ -202,7 +202,7 @@ impl Scan {
                 .sync_data()
                 .map_err(|error| StoreError::io("sync", name(), error))?;
         }
-        let synced = files.disk.sync_dir(&files.dir);
+        let synced = files.sync_names();
         synced.map_err(|error| StoreError::io("sync", "the store directory", error))
     }
 }

@@ -301,7 +301,7 @@ impl JournalWriter {
         }
         self.dirty.clear();
         if self.names_dirty {
-            let synced = self.files.disk.sync_dir(&self.files.dir);
+            let synced = self.files.sync_names();
             synced.map_err(|error| StoreError::io("sync", "the store directory", error))?;
             self.names_dirty = false;
         }

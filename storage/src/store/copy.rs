@@ -37,8 +37,6 @@ pub struct CopyJob {
     seed: u64,
     next_segment: Arc<AtomicU32>,
     through: u32,
-    /// Segments that are mostly dead are rewritten as well.
-    rewrites: bool,
     groups: Vec<GroupItems>,
 }
 
@@ -74,7 +72,6 @@ impl Store {
             seed: self.seed,
             next_segment: Arc::clone(&self.next_segment),
             through,
-            rewrites: true,
             groups: Vec::new(),
         }
     }
@@ -92,19 +89,11 @@ impl Store {
 }
 
 impl CopyJob {
-    /// Only what lies in the journal is copied: on a full disk that is hard enough.
-    #[must_use]
-    pub fn without_rewriting(mut self) -> Self {
-        self.rewrites = false;
-        self
-    }
-
     /// Adds what a group has in the journal files concerned, and in segments that are mostly dead.
     /// Once a group.
     pub fn add(&mut self, group: u64, messages: &FileMessages) {
         let (tail, through) = messages.uncopied(self.through);
-        let most = if self.rewrites { REWRITE_MAX } else { 0 };
-        let mut items = messages.sparse(most);
+        let mut items = messages.sparse(REWRITE_MAX);
         // Segments that lie across each other come one after the other.
         items.sort_unstable_by_key(|item| item.seq);
         items.extend(tail);
@@ -141,7 +130,7 @@ impl CopyJob {
         self.close(shared, &mut copied)?;
         copied.groups.sort_unstable_by_key(|moved| moved.group);
         if !copied.segments.is_empty() {
-            let synced = self.files.disk.sync_dir(&self.files.dir);
+            let synced = self.files.sync_names();
             synced.map_err(|error| StoreError::io("sync", "the store directory", error))?;
         }
         Ok(copied)

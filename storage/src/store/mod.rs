@@ -9,7 +9,6 @@ mod copy;
 mod erase;
 mod load;
 mod open;
-mod space;
 mod spare;
 mod state;
 #[cfg(test)]
@@ -32,7 +31,6 @@ use crate::position::Lsn;
 pub use checkpoint::{Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Retire};
 pub use copy::{Copied, CopyJob};
 pub use open::{Opened, RecoveredGroup, Replay, ReplayRecord, Report};
-pub use space::{Purpose, ReserveDone, ReserveJob};
 pub use spare::{SpareDone, SpareJob};
 
 /// How a store is opened.
@@ -90,7 +88,6 @@ pub struct Store {
     next_segment: Arc<AtomicU32>,
     last_checkpoint: u32,
     last_spare: u32,
-    space: space::Space,
 }
 
 impl fmt::Debug for Store {
@@ -102,8 +99,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Encodes a record into the gathering batch; no I/O. Without having asked
-    /// [`admit`](Self::admit), a full disk ends the store.
+    /// Encodes a record into the gathering batch; no I/O.
     pub fn append(&mut self, record: &Record<'_>) -> Appended {
         let appended = self.journal.append(record);
         self.note(

@@ -10,7 +10,6 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::load::{Checkpoints, Segments, read_checkpoints};
-use super::space::Space;
 use super::{Options, Store};
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -203,7 +202,7 @@ impl Store {
             .groups
             .iter()
             .filter(|(_, found)| !found.dropped);
-        let mut store = Self {
+        let store = Self {
             journal,
             seed: options.seed,
             uses: VecDeque::new(),
@@ -217,7 +216,6 @@ impl Store {
             next_segment: Arc::new(AtomicU32::new(highest(SEGMENT).unwrap_or(0) + 1)),
             last_checkpoint: highest(CHECKPOINT).unwrap_or(0),
             last_spare: highest(SPARE).unwrap_or(0),
-            space: Space::found(&files, names)?,
             files,
         };
         for name in names

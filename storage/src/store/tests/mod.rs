@@ -5,7 +5,6 @@ mod damage;
 mod log;
 mod maintain;
 mod restart;
-mod space;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -234,4 +233,17 @@ fn a_writer_whose_owner_is_gone_does_not_wait() {
     let Opened { store, writer, .. } = open(&FaultDisk::new(), 1).unwrap();
     drop(store);
     assert!(!writer.wait());
+}
+
+#[test]
+fn the_directory_itself_survives_a_crash() {
+    let disk = FaultDisk::new();
+    let mut opened = open(&disk, 1).unwrap();
+    opened.store.append(&Written::message(0).record());
+    write_and_sync(&mut opened.store, &mut opened.writer);
+    drop(opened);
+    for seed in 0..4 {
+        let opened = open(&disk.crash(seed), 2).unwrap();
+        assert_eq!(replayed(opened.replay).len(), 1);
+    }
 }
