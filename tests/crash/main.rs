@@ -6,10 +6,7 @@
 // A program: it reports on standard output.
 #![allow(clippy::print_stdout)]
 
-mod acker;
-mod check;
 mod rig;
-mod writer;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,9 +15,6 @@ use rig::Options;
 
 const USAGE: &str =
     "usage: crash [--rounds N] [--load-ms MS] [--seed N] [--dir DIR] [-- SERVER ARGS]";
-
-/// How many violations of a kind are printed.
-const SHOWN: usize = 10;
 
 fn main() -> ExitCode {
     let options = match parse(std::env::args().skip(1)) {
@@ -47,23 +41,25 @@ fn main() -> ExitCode {
         median(report.first_info),
         median(report.first_answer)
     );
-    print_violations("broken promises about messages", &report.violations);
-    print_violations("forgotten consumer acks", &report.forgotten_acks);
-    if report.violations.is_empty() && report.forgotten_acks.is_empty() {
+    println!("{}", report.findings);
+    for text in report.findings.texts() {
+        println!("  {text}");
+    }
+    if report.findings.is_empty() {
         ExitCode::SUCCESS
     } else {
+        println!("repeat: {}", repeat(&options));
         ExitCode::FAILURE
     }
 }
 
-fn print_violations(kind: &str, violations: &[String]) {
-    println!("{kind}: {}", violations.len());
-    for violation in violations.iter().take(SHOWN) {
-        println!("  {violation}");
-    }
-    if violations.len() > SHOWN {
-        println!("  ...");
-    }
+fn repeat(options: &Options) -> String {
+    format!(
+        "cargo run -p jetwake-tests --bin crash -- --rounds {} --load-ms {} --seed {}",
+        options.rounds,
+        options.load.as_millis(),
+        options.seed
+    )
 }
 
 fn median(mut values: Vec<Duration>) -> Duration {

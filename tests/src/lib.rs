@@ -6,8 +6,12 @@
 //! ([`script`]). It knows servers only from outside, by their command line and their socket, so that
 //! every rig can run against the reference server too.
 
+pub mod choices;
 pub mod daemon;
 pub mod jetstream;
+#[cfg(target_os = "linux")]
+pub mod layer;
+pub mod load;
 pub mod process;
 pub mod script;
 pub mod wire;
