@@ -29,6 +29,8 @@ pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const SPARE: &str = "spare";
 pub(crate) const SEGMENT: &str = "segment";
 pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// Space that is given up when maintenance needs it on a full disk.
+pub(crate) const RESERVE: &str = "reserve";
 
 /// The name of a file.
 pub(crate) fn file_name(kind: &str, number: u32) -> String {

@@ -28,5 +28,6 @@ pub use messages::{
 pub use position::Lsn;
 pub use store::{
     Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Copied, CopyJob, Opened, Options,
-    RecoveredGroup, Replay, ReplayRecord, Report, Retire, SpareDone, SpareJob, Store,
+    Purpose, RecoveredGroup, Replay, ReplayRecord, Report, ReserveDone, ReserveJob, Retire,
+    SpareDone, SpareJob, Store,
 };

@@ -64,6 +64,14 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
+impl Record<'_> {
+    /// What it takes up in a file.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        record_size(self.key.len(), self.headers.len(), self.payload.len())
+    }
+}
+
 /// A record's header after its checksum was found right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordHeader {

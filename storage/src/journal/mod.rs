@@ -35,6 +35,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const BUFFERS_KEPT: usize = 8;
 /// Files end at a multiple of this.
 const FILE_ALIGN: usize = 4096;
+/// One part in so many of the last allocated file is kept for what must be written on a full disk.
+const KEPT_PART: usize = 4;
 
 /// An allocated file that may become the next journal file.
 #[derive(Clone, Debug)]
@@ -69,7 +71,6 @@ struct Batch {
 struct Queue {
     batches: Vec<Batch>,
     buffers: Vec<Vec<u8>>,
-    spares: Vec<Spare>,
     stop: bool,
     failed: Option<String>,
 }
@@ -133,6 +134,8 @@ pub(crate) struct Journal {
     /// Where the last file ended.
     end: Lsn,
     batch: Option<Batch>,
+    /// Allocated files to come.
+    spares: Vec<Spare>,
 }
 
 /// Mixes a number into an even spread of bits.
@@ -165,6 +168,7 @@ impl Journal {
             place_seed: Seed::new(0),
             end: resume.end,
             batch: None,
+            spares: Vec::new(),
         }
     }
 
@@ -237,14 +241,9 @@ impl Journal {
 
     /// Turns to a new file with room for at least `need` bytes.
     fn roll(&mut self, need: usize) -> Opening {
-        let need = (BATCHES_START as usize + need).next_multiple_of(FILE_ALIGN);
-        let need = u32::try_from(need).unwrap_or(u32::MAX);
+        let need = whole_file(need);
         let wanted = self.next_size.max(need);
-        let spare = {
-            let mut queue = self.shared.queue.lock();
-            let fits = queue.spares.iter().position(|spare| spare.size >= need);
-            fits.map(|at| queue.spares.swap_remove(at))
-        };
+        let spare = self.fitting(need).map(|at| self.spares.swap_remove(at));
         let previous = self.end;
         self.size = spare.as_ref().map_or(wanted, |spare| spare.size);
         self.next_size = self.next_size.saturating_mul(2).min(self.sizes.max);
@@ -261,16 +260,45 @@ impl Journal {
         }
     }
 
+    /// The spare that a turn of file with this need takes.
+    fn fitting(&self, need: u32) -> Option<usize> {
+        self.spares.iter().position(|spare| spare.size >= need)
+    }
+
+    /// Whether records of `bytes` in all fit into space that is allocated. With `keep`, a spare
+    /// file or a good part of the last file has to be left behind them, for what must be written on
+    /// a full disk.
+    pub(crate) fn has_room(&self, bytes: usize, keep: bool) -> bool {
+        let need = bytes.saturating_add(BATCH_HEADER * (2 + bytes / BATCH_BYTES));
+        let left = (self.size - self.offset) as usize;
+        let enough = |left: usize, size: u32| left >= size as usize / KEPT_PART;
+        if need <= left {
+            return !keep || !self.spares.is_empty() || enough(left - need, self.size);
+        }
+        self.fitting(whole_file(need)).is_some_and(|at| {
+            let size = self.spares[at].size;
+            let left = size as usize - BATCHES_START as usize - need;
+            !keep || self.spares.len() > 1 || enough(left, size)
+        })
+    }
+
+    /// The least size of a file that takes records of `bytes` in all and leaves enough behind them,
+    /// and the size that it should have.
+    pub(crate) fn spare_for(&self, bytes: usize) -> (u32, u32) {
+        let need = whole_file(bytes) as usize;
+        let least = whole_file(need + need / 2);
+        (least, self.next_size.max(least))
+    }
+
     /// The size of the file that would come next, when no spare is at hand.
     pub(crate) fn wants_spare(&self) -> Option<u32> {
         let unused = self.size == 0;
-        let wanted = !unused && self.shared.queue.lock().spares.is_empty();
-        wanted.then_some(self.next_size)
+        (!unused && self.spares.is_empty()).then_some(self.next_size)
     }
 
     /// Offers a file for reuse.
-    pub(crate) fn offer_spare(&self, spare: Spare) {
-        self.shared.queue.lock().spares.push(spare);
+    pub(crate) fn offer_spare(&mut self, spare: Spare) {
+        self.spares.push(spare);
     }
 
     /// Length of the current file.
@@ -295,6 +323,14 @@ impl Drop for Journal {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The length of a file with this many bytes of batches.
+fn whole_file(batches: usize) -> u32 {
+    let len = (BATCHES_START as usize).saturating_add(batches);
+    let len = len.checked_next_multiple_of(FILE_ALIGN);
+    len.and_then(|len| u32::try_from(len).ok())
+        .unwrap_or(u32::MAX)
 }
 
 impl Opening {

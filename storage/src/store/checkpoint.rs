@@ -71,6 +71,8 @@ pub struct CheckpointJob {
 #[derive(Debug)]
 pub struct CheckpointDone {
     number: u32,
+    /// Length of the file.
+    bytes: u64,
     /// Its groups, and whether each is dropped.
     groups: Vec<(u64, bool)>,
     frees: Frees,
@@ -264,6 +266,7 @@ impl Store {
     /// Takes over a durable checkpoint; the returned job removes what it made superfluous.
     #[must_use]
     pub fn finish_checkpoint(&mut self, done: CheckpointDone) -> Cleanup {
+        self.space.checkpoint = done.bytes;
         let newer: HashMap<u64, bool, FixedState> = done
             .groups
             .iter()
@@ -303,9 +306,11 @@ impl Store {
         }
         let files = Arc::clone(&self.files);
         let erasures = std::mem::take(&mut self.erasures);
+        // On a full disk any file will do.
+        let least = |size| if self.space.full { 0 } else { size };
         let spare = self.journal.wants_spare().map(|size| {
             self.last_spare += 1;
-            (self.last_spare, size)
+            (self.last_spare, least(size))
         });
         Cleanup {
             files,
@@ -321,6 +326,7 @@ impl Store {
     pub fn finish_cleanup(&mut self, cleaned: Cleaned) {
         for spare in cleaned.spares {
             self.journal.offer_spare(spare);
+            self.space.full = false;
         }
         self.erasures.extend(cleaned.erasures);
     }
@@ -383,10 +389,11 @@ impl CheckpointJob {
                 self.frees.checkpoints.retain(|old| old != number);
             }
         }
-        self.write()?;
+        let bytes = self.write()?;
         let groups = self.sections.iter();
         Ok(CheckpointDone {
             number: self.header.number,
+            bytes,
             groups: groups
                 .map(|section| (section.group, section.dropped))
                 .collect(),
@@ -395,7 +402,7 @@ impl CheckpointJob {
         })
     }
 
-    fn write(&mut self) -> Result<(), StoreError> {
+    fn write(&mut self) -> Result<u64, StoreError> {
         self.header.sections = self.sections.len() as u32;
         let header = self.header.encode();
         let mut out = header.to_vec();
@@ -431,7 +438,8 @@ impl CheckpointJob {
         let renamed = disk.rename(&files.path(&temporary), &files.path(&name));
         renamed.map_err(failed("rename"))?;
         let synced = files.sync_names();
-        synced.map_err(|error| StoreError::io("sync", "the store directory", error))
+        synced.map_err(|error| StoreError::io("sync", "the store directory", error))?;
+        Ok(out.len() as u64)
     }
 }
 

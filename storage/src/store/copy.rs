@@ -37,6 +37,8 @@ pub struct CopyJob {
     seed: u64,
     next_segment: Arc<AtomicU32>,
     through: u32,
+    /// Segments that are mostly dead are rewritten as well.
+    rewrites: bool,
     groups: Vec<GroupItems>,
 }
 
@@ -72,6 +74,7 @@ impl Store {
             seed: self.seed,
             next_segment: Arc::clone(&self.next_segment),
             through,
+            rewrites: true,
             groups: Vec::new(),
         }
     }
@@ -89,11 +92,19 @@ impl Store {
 }
 
 impl CopyJob {
+    /// Only what lies in the journal is copied: on a full disk that is hard enough.
+    #[must_use]
+    pub fn without_rewriting(mut self) -> Self {
+        self.rewrites = false;
+        self
+    }
+
     /// Adds what a group has in the journal files concerned, and in segments that are mostly dead.
     /// Once a group.
     pub fn add(&mut self, group: u64, messages: &FileMessages) {
         let (tail, through) = messages.uncopied(self.through);
-        let mut items = messages.sparse(REWRITE_MAX);
+        let most = if self.rewrites { REWRITE_MAX } else { 0 };
+        let mut items = messages.sparse(most);
         // Segments that lie across each other come one after the other.
         items.sort_unstable_by_key(|item| item.seq);
         items.extend(tail);

@@ -9,6 +9,7 @@ mod copy;
 mod erase;
 mod load;
 mod open;
+mod space;
 mod spare;
 mod state;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::position::Lsn;
 pub use checkpoint::{Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Retire};
 pub use copy::{Copied, CopyJob};
 pub use open::{Opened, RecoveredGroup, Replay, ReplayRecord, Report};
+pub use space::{Purpose, ReserveDone, ReserveJob};
 pub use spare::{SpareDone, SpareJob};
 
 /// How a store is opened.
@@ -88,6 +90,7 @@ pub struct Store {
     next_segment: Arc<AtomicU32>,
     last_checkpoint: u32,
     last_spare: u32,
+    space: space::Space,
 }
 
 impl fmt::Debug for Store {
@@ -99,7 +102,8 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Encodes a record into the gathering batch; no I/O.
+    /// Encodes a record into the gathering batch; no I/O. Without having asked
+    /// [`admit`](Self::admit), a full disk ends the store.
     pub fn append(&mut self, record: &Record<'_>) -> Appended {
         let appended = self.journal.append(record);
         self.note(

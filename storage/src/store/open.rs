@@ -10,6 +10,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::load::{Checkpoints, Segments, read_checkpoints};
+use super::space::Space;
 use super::{Options, Store};
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -202,7 +203,7 @@ impl Store {
             .groups
             .iter()
             .filter(|(_, found)| !found.dropped);
-        let store = Self {
+        let mut store = Self {
             journal,
             seed: options.seed,
             uses: VecDeque::new(),
@@ -216,6 +217,7 @@ impl Store {
             next_segment: Arc::new(AtomicU32::new(highest(SEGMENT).unwrap_or(0) + 1)),
             last_checkpoint: highest(CHECKPOINT).unwrap_or(0),
             last_spare: highest(SPARE).unwrap_or(0),
+            space: Space::found(&files, names)?,
             files,
         };
         for name in names

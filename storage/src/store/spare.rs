@@ -10,6 +10,8 @@ use crate::journal::Spare;
 
 /// Zeros are written in steps of this size.
 const STEP: usize = 1 << 20;
+/// When a disk is nearly full, spares become smaller, but not smaller than this.
+pub(super) const LEAST: u32 = 1 << 20;
 
 /// A spare file to be made; `run` it where blocking is allowed.
 #[derive(Debug)]
@@ -17,12 +19,16 @@ pub struct SpareJob {
     files: Arc<Files>,
     number: u32,
     size: u32,
+    /// On a full disk a smaller one will do, down to this size.
+    least: u32,
+    /// Zeros are written all over it.
+    fill: bool,
 }
 
 /// A spare file that is ready.
 #[derive(Debug)]
 pub struct SpareDone {
-    spare: Spare,
+    pub(super) spare: Spare,
 }
 
 impl Store {
@@ -30,17 +36,24 @@ impl Store {
     #[must_use]
     pub fn plan_spare(&mut self) -> Option<SpareJob> {
         let size = self.journal.wants_spare()?;
+        Some(self.spare_job(size, size.min(LEAST), true))
+    }
+
+    pub(super) fn spare_job(&mut self, size: u32, least: u32, fill: bool) -> SpareJob {
         self.last_spare += 1;
-        Some(SpareJob {
+        SpareJob {
             files: Arc::clone(&self.files),
             number: self.last_spare,
             size,
-        })
+            least,
+            fill,
+        }
     }
 
     /// Puts a spare file at the writer's disposal.
     pub fn finish_spare(&mut self, done: SpareDone) {
         self.journal.offer_spare(done.spare);
+        self.space.full = false;
     }
 }
 
@@ -50,6 +63,16 @@ impl SpareJob {
     /// # Errors
     /// The disk refused: a full disk shows here first.
     pub fn run(self) -> Result<SpareDone, StoreError> {
+        let mut size = self.size;
+        loop {
+            match self.make(size) {
+                Err(error) if error.is_full() && size / 2 >= self.least => size /= 2,
+                made => return made,
+            }
+        }
+    }
+
+    fn make(&self, size: u32) -> Result<SpareDone, StoreError> {
         let name = file_name(SPARE, self.number);
         let failed = |what| {
             let name = name.clone();
@@ -58,11 +81,13 @@ impl SpareJob {
         let path = self.files.path(&name);
         let file = self.files.disk.create(&path).map_err(failed("create"))?;
         let fill = || {
-            file.allocate(u64::from(self.size))
-                .map_err(failed("allocate"))?;
+            file.allocate(u64::from(size)).map_err(failed("allocate"))?;
+            if !self.fill {
+                return Ok(());
+            }
             let zeros = vec![0; STEP];
-            for at in (0..self.size as usize).step_by(STEP) {
-                let zeros = &zeros[..STEP.min(self.size as usize - at)];
+            for at in (0..size as usize).step_by(STEP) {
+                let zeros = &zeros[..STEP.min(size as usize - at)];
                 let wrote = file.write_at(at as u64, &mut [IoSlice::new(zeros)]);
                 wrote.map_err(failed("write"))?;
             }
@@ -72,11 +97,7 @@ impl SpareJob {
             let _ = self.files.disk.remove(&path);
             return Err(error);
         }
-        Ok(SpareDone {
-            spare: Spare {
-                name,
-                size: self.size,
-            },
-        })
+        let spare = Spare { name, size };
+        Ok(SpareDone { spare })
     }
 }

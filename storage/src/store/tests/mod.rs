@@ -5,6 +5,7 @@ mod damage;
 mod log;
 mod maintain;
 mod restart;
+mod space;
 
 use std::path::Path;
 use std::sync::Arc;
