@@ -8,7 +8,6 @@ pub(crate) const CHECKPOINT_HEADER: usize = 64;
 
 const FILE_MAGIC: &[u8; 8] = b"JWCHKP\r\n";
 const SECTION_MAGIC: [u8; 4] = *b"JWGS";
-const DROPPED: u32 = 1;
 
 /// The head of a checkpoint file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,13 +42,39 @@ impl CheckpointHeader {
     }
 }
 
-/// The head of a group's section.
+/// What a section says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SectionKind {
+    /// The state of a group.
+    Group,
+    /// The group exists no more.
+    Dropped,
+    /// Records that are to be overwritten, of any group.
+    Erasures,
+}
+
+impl SectionKind {
+    fn code(self) -> u32 {
+        match self {
+            Self::Group => 0,
+            Self::Dropped => 1,
+            Self::Erasures => 2,
+        }
+    }
+
+    fn parse(code: u32) -> Option<Self> {
+        let all = [Self::Group, Self::Dropped, Self::Erasures];
+        all.into_iter().find(|kind| kind.code() == code)
+    }
+}
+
+/// The head of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SectionHeader {
     pub(crate) group: u64,
     pub(crate) length: u32,
     pub(crate) body_sum: u32,
-    pub(crate) dropped: bool,
+    pub(crate) kind: SectionKind,
     pub(crate) covered: Lsn,
 }
 
@@ -60,11 +85,7 @@ impl SectionHeader {
         put(&mut bytes, 8, self.group.to_le_bytes());
         put(&mut bytes, 16, self.length.to_le_bytes());
         put(&mut bytes, 20, self.body_sum.to_le_bytes());
-        put(
-            &mut bytes,
-            24,
-            if self.dropped { DROPPED } else { 0 }.to_le_bytes(),
-        );
+        put(&mut bytes, 24, self.kind.code().to_le_bytes());
         put(&mut bytes, 32, self.covered.0.to_le_bytes());
         put(&mut bytes, 40, generation.to_le_bytes());
         let sum = Seed::new(generation).sum(offset, &bytes[8..]);
@@ -84,7 +105,7 @@ impl SectionHeader {
             group: fields.u64(8),
             length: fields.u32(16),
             body_sum: fields.u32(20),
-            dropped: fields.u32(24) & DROPPED != 0,
+            kind: SectionKind::parse(fields.u32(24))?,
             covered: Lsn(fields.u64(32)),
         };
         let body = rest.get(..section.length as usize)?;

@@ -11,7 +11,7 @@ mod segment;
 mod tests;
 
 pub(crate) use checkpoint::{
-    CHECKPOINT_HEADER, CheckpointHeader, SectionHeader, put_varint, take_varint,
+    CHECKPOINT_HEADER, CheckpointHeader, SectionHeader, SectionKind, put_varint, take_varint,
 };
 pub(crate) use segment::{
     DIRECTORY_ENTRY, DirectoryEntry, ROW, Row, SEGMENT_HEADER, Trailer, decode_segment_header,

@@ -14,7 +14,7 @@ use super::erase::{self, Erasure};
 use super::{FileUse, Store, state};
 use crate::error::StoreError;
 use crate::files::{CHECKPOINT, Files, JOURNAL, RecordFile, SEGMENT, SPARE, file_name};
-use crate::format::{CheckpointHeader, SectionHeader, padded};
+use crate::format::{CheckpointHeader, SectionHeader, SectionKind, padded};
 use crate::journal::{Spare, generation};
 use crate::messages::{FileMessages, Location, MessagesState};
 use crate::position::Lsn;
@@ -29,7 +29,7 @@ const CHECKPOINT_FILES: u64 = 3;
 pub(super) struct Section {
     pub(super) group: u64,
     pub(super) covered: Lsn,
-    pub(super) dropped: bool,
+    pub(super) kind: SectionKind,
     pub(super) body: Vec<u8>,
 }
 
@@ -61,6 +61,7 @@ pub struct CheckpointJob {
     files: Arc<Files>,
     header: CheckpointHeader,
     sections: Vec<Section>,
+    erasures: Option<Section>,
     /// An old file whose sections of these groups move into this one.
     carry: Option<(u32, HashSet<u64, FixedState>)>,
     frees: Frees,
@@ -97,7 +98,7 @@ pub struct Cleanup {
 pub struct Cleaned {
     spares: Vec<Spare>,
     /// Erasures that have to wait.
-    erasures: Vec<Erasure>,
+    erasures: Vec<Location>,
 }
 
 /// Journal files that could go, and the groups that must be copied and checkpointed for that.
@@ -166,13 +167,13 @@ impl Store {
     /// Completes the plan of a checkpoint.
     #[must_use]
     pub fn seal_checkpoint(&mut self, mut checkpoint: Checkpoint) -> CheckpointJob {
-        self.find_erasures(std::mem::take(&mut checkpoint.erasures));
+        self.erasures.append(&mut checkpoint.erasures);
         for &group in &self.dropped {
             let (covered, body) = (Lsn(u64::MAX), Vec::new());
             checkpoint.sections.push(Section {
                 group,
                 covered,
-                dropped: true,
+                kind: SectionKind::Dropped,
                 body,
             });
         }
@@ -224,18 +225,10 @@ impl Store {
             files: Arc::clone(&self.files),
             header,
             sections: checkpoint.sections,
+            erasures: self.erasures_section(),
             carry,
             frees,
             segments: checkpoint.segments,
-        }
-    }
-
-    /// Remembers what is to be erased; only what is still in a file in use needs it.
-    fn find_erasures(&mut self, locations: Vec<Location>) {
-        for location in locations {
-            let found = self.files.find(location);
-            self.erasures
-                .extend(found.map(|(file, _)| Erasure { file, location }));
         }
     }
 
@@ -244,7 +237,7 @@ impl Store {
         let live = checkpoint
             .sections
             .iter()
-            .filter(|section| !section.dropped);
+            .filter(|section| section.kind == SectionKind::Group);
         live.map(|section| section.covered)
             .max()
             .unwrap_or_default()
@@ -285,6 +278,9 @@ impl Store {
             };
             groups.retain(names);
         }
+        // The files are looked up while they are still known.
+        let erasures = erase::find(&self.files, &self.erasures);
+        self.erasing = self.erasures.len();
         let (mut remove, mut aside) = (Vec::new(), Vec::new());
         for number in done.frees.checkpoints {
             self.checkpoints.remove(&number);
@@ -305,7 +301,6 @@ impl Store {
             journal.extend(self.files.take_journal(number).map(|file| (number, file)));
         }
         let files = Arc::clone(&self.files);
-        let erasures = std::mem::take(&mut self.erasures);
         // On a full disk any file will do.
         let least = |size| if self.space.full { 0 } else { size };
         let spare = self.journal.wants_spare().map(|size| {
@@ -328,6 +323,8 @@ impl Store {
             self.journal.offer_spare(spare);
             self.space.full = false;
         }
+        self.erasures.drain(..self.erasing);
+        self.erasing = 0;
         self.erasures.extend(cleaned.erasures);
     }
 }
@@ -357,7 +354,7 @@ impl Checkpoint {
         self.sections.push(Section {
             group,
             covered,
-            dropped: false,
+            kind: SectionKind::Group,
             body,
         });
     }
@@ -373,11 +370,11 @@ impl CheckpointJob {
             let bytes = super::load::read_file(&self.files, &file_name(CHECKPOINT, *number))?;
             let mut carried: BTreeMap<u64, Section> = BTreeMap::new();
             super::load::sections(&bytes, &mut |section, body| {
-                if groups.contains(&section.group) {
+                if section.kind == SectionKind::Group && groups.contains(&section.group) {
                     carried.entry(section.group).or_insert_with(|| Section {
                         group: section.group,
                         covered: section.covered,
-                        dropped: section.dropped,
+                        kind: section.kind,
                         body: body.to_vec(),
                     });
                 }
@@ -395,7 +392,7 @@ impl CheckpointJob {
             number: self.header.number,
             bytes,
             groups: groups
-                .map(|section| (section.group, section.dropped))
+                .map(|section| (section.group, section.kind == SectionKind::Dropped))
                 .collect(),
             frees: self.frees,
             segments: self.segments,
@@ -403,16 +400,17 @@ impl CheckpointJob {
     }
 
     fn write(&mut self) -> Result<u64, StoreError> {
-        self.header.sections = self.sections.len() as u32;
+        let sections = || self.sections.iter().chain(&self.erasures);
+        self.header.sections = sections().count() as u32;
         let header = self.header.encode();
         let mut out = header.to_vec();
         for _copy in 0..2 {
-            for section in &self.sections {
+            for section in sections() {
                 let head = SectionHeader {
                     group: section.group,
                     length: section.body.len() as u32,
                     body_sum: crc32c::crc32c(&section.body),
-                    dropped: section.dropped,
+                    kind: section.kind,
                     covered: section.covered,
                 };
                 let at = out.len();

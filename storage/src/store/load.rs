@@ -6,10 +6,12 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
-use super::state;
+use super::{erase, state};
 use crate::error::StoreError;
 use crate::files::{CHECKPOINT, Files, RecordFile, SEGMENT, file_name, file_number};
-use crate::format::{CHECKPOINT_HEADER, CheckpointHeader, HeadError, SectionHeader, padded};
+use crate::format::{
+    CHECKPOINT_HEADER, CheckpointHeader, HeadError, SectionHeader, SectionKind, padded,
+};
 use crate::messages::{FileMessages, LoadedSegment, Location, MessagesState};
 use crate::position::Lsn;
 use crate::segment::{SegmentError, SegmentReader};
@@ -32,6 +34,8 @@ pub(super) struct Checkpoints {
     pub(super) files: BTreeMap<u32, Vec<u64>>,
     pub(super) retired: u32,
     pub(super) durable: Lsn,
+    /// What the newest file says is to be overwritten.
+    pub(super) erasures: Vec<Location>,
     /// Something could not be read, so that nothing may be taken for superfluous.
     pub(super) incomplete: bool,
     pub(super) set_aside: Vec<String>,
@@ -96,23 +100,28 @@ impl Checkpoints {
             self.report.push(format!("{name}: a header is damaged"));
         }
         let header = first.or(second).unwrap_or_default();
-        let mut seen: HashMap<u64, u32, FixedState> = HashMap::default();
+        let mut seen: HashMap<(bool, u64), u32, FixedState> = HashMap::default();
+        self.erasures.clear();
         sections(&bytes, &mut |section, body| {
-            let copies = seen.entry(section.group).or_insert(0);
+            let erasures = section.kind == SectionKind::Erasures;
+            let copies = seen.entry((erasures, section.group)).or_insert(0);
             *copies += 1;
             if *copies > 1 {
                 return;
             }
-            let decoded = if section.dropped {
-                Some(Default::default())
-            } else {
-                state::decode(body)
+            let decoded = match section.kind {
+                SectionKind::Group => state::decode(body),
+                SectionKind::Dropped => Some(Default::default()),
+                SectionKind::Erasures => {
+                    self.erasures = erase::decode(body).unwrap_or_default();
+                    return;
+                }
             };
             let Some((state, blob)) = decoded else { return };
             let found = Found {
                 file: number,
                 covered: section.covered,
-                dropped: section.dropped,
+                dropped: section.kind == SectionKind::Dropped,
                 state,
                 blob: blob.to_vec(),
             };
@@ -137,7 +146,11 @@ impl Checkpoints {
             }
         }
         self.files.entry(number).or_default();
-        self.retired = self.retired.max(header.retired);
+        // A group that is missing here may be in an older file; then it needs what that one does
+        // not cover, as far as it is still there.
+        if seen.len() >= header.sections as usize {
+            self.retired = self.retired.max(header.retired);
+        }
         self.durable = self.durable.max(header.durable);
         Ok(())
     }

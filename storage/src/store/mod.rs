@@ -26,7 +26,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::files::Files;
 use crate::format::{Kind, Record};
 use crate::journal::{Appended, Journal};
-use crate::messages::{FileMessages, MessageStore};
+use crate::messages::{FileMessages, Location, MessageStore};
 use crate::position::Lsn;
 
 pub use checkpoint::{Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Retire};
@@ -79,8 +79,10 @@ pub struct Store {
     held: HashSet<u64, FixedState>,
     /// Groups dropped since the last checkpoint.
     dropped: Vec<u64>,
-    /// Records to overwrite after the next checkpoint.
-    erasures: Vec<erase::Erasure>,
+    /// Records to overwrite once a checkpoint says that their messages are gone.
+    erasures: Vec<Location>,
+    /// How many of them a cleanup is at.
+    erasing: usize,
     /// Segments, with the groups that need them.
     segments: HashMap<u32, Vec<u64>, FixedState>,
     /// Checkpoint files, with the groups whose newest section is in each.

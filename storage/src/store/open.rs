@@ -141,6 +141,7 @@ impl Store {
         }
         let mut store = Self::assemble(files, options, &names, &checkpoints, &scan)?;
         let recovered = recover(&store.0.files, checkpoints, &scan)?;
+        store.0.erase_again();
         for file in &scan.files {
             for group in file
                 .groups
@@ -210,7 +211,8 @@ impl Store {
             groups: groups.map(|(group, _)| (*group, 0)).collect(),
             held: HashSet::default(),
             dropped: Vec::new(),
-            erasures: Vec::new(),
+            erasures: checkpoints.erasures.clone(),
+            erasing: 0,
             segments: checkpoints.segments(),
             checkpoints: checkpoints.files.clone(),
             retired: checkpoints.retired,

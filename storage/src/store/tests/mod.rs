@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod log;
 mod maintain;
+mod redo;
 mod restart;
 mod space;
 
