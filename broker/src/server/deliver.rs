@@ -18,7 +18,7 @@ use super::inbox::InboundBatch;
 use super::outbound::Accepted;
 use super::shared::Shared;
 use super::subscription::{Claim, Subscription};
-use super::{Account, Cache, Listener, trace};
+use super::{Account, Cache, Listener, Matches, trace};
 use crate::jetstream::tag::Inbound;
 
 /// A target that has gathered this much gets it at once.
@@ -119,10 +119,14 @@ impl Deliverer {
         (subject, reply): (&[u8], &[u8]),
         (headers, payload): (&[u8], &[u8]),
     ) -> bool {
-        let Some(account) = self.shared.accounts.get(account).map(Arc::clone) else {
+        let Some(account) = self.shared.accounts.get(account) else {
             return false;
         };
-        let header_digits = Digits::of(headers.len() as u64);
+        let header_digits = if headers.is_empty() {
+            Digits::of(0)
+        } else {
+            Digits::of(headers.len() as u64)
+        };
         let size_digits = Digits::of((headers.len() + payload.len()) as u64);
         let message = Message {
             subject,
@@ -132,16 +136,15 @@ impl Deliverer {
             header_digits: header_digits.as_bytes(),
             size_digits: size_digits.as_bytes(),
         };
-        self.route(
-            &account,
-            route,
-            &message,
-            Origin {
-                client: 0,
-                echo: true,
-            },
-        )
-        .taken
+        let origin = Origin {
+            client: 0,
+            echo: true,
+        };
+        let matches = account.lookup(&mut self.cache, route);
+        let output = &mut self.output;
+        output
+            .hand_out(&self.shared, account.id, route, matches, &message, origin)
+            .taken
     }
 
     /// Routes a message to everybody that `route` reaches.
@@ -153,39 +156,8 @@ impl Deliverer {
         origin: Origin,
     ) -> Routed {
         let matches = account.lookup(&mut self.cache, route);
-        let mut routed = Routed::default();
-        for sub in &matches.plain {
-            routed.taken |= self.output.offer(&self.shared, sub, message, origin);
-        }
-        for group in &matches.queues {
-            let start = self.output.pick(group.members.len());
-            let (after, before) = (&group.members[start..], &group.members[..start]);
-            routed.taken |= after
-                .iter()
-                .chain(before)
-                .any(|sub| self.output.offer(&self.shared, sub, message, origin));
-        }
-        let mut in_batch = false;
-        for listener in &matches.listeners {
-            routed.taken = true;
-            match *listener {
-                Listener::UserInfo => routed.user_info = true,
-                Listener::JetStream(tag) if in_batch => self.output.batch.push_again(tag),
-                Listener::JetStream(tag) => {
-                    in_batch = true;
-                    self.output.batch.push(Inbound {
-                        tag,
-                        account: account.id,
-                        subject: route,
-                        reply: message.reply,
-                        headers: message.headers,
-                        payload: message.payload,
-                        client: origin.client,
-                    });
-                }
-            }
-        }
-        routed
+        let output = &mut self.output;
+        output.hand_out(&self.shared, account.id, route, matches, message, origin)
     }
 
     /// Gives a message to one subscription, past the routing table and without counting it.
@@ -232,6 +204,52 @@ impl Deliverer {
 }
 
 impl Output {
+    /// Gives a message to everybody that was found.
+    #[inline]
+    fn hand_out(
+        &mut self,
+        shared: &Shared,
+        account: u32,
+        route: &[u8],
+        matches: &Matches,
+        message: &Message<'_>,
+        origin: Origin,
+    ) -> Routed {
+        let mut routed = Routed::default();
+        for sub in &matches.plain {
+            routed.taken |= self.offer(shared, sub, message, origin);
+        }
+        for group in &matches.queues {
+            let start = self.pick(group.members.len());
+            let (after, before) = (&group.members[start..], &group.members[..start]);
+            routed.taken |= after
+                .iter()
+                .chain(before)
+                .any(|sub| self.offer(shared, sub, message, origin));
+        }
+        let mut in_batch = false;
+        for listener in &matches.listeners {
+            routed.taken = true;
+            match *listener {
+                Listener::UserInfo => routed.user_info = true,
+                Listener::JetStream(tag) if in_batch => self.batch.push_again(tag),
+                Listener::JetStream(tag) => {
+                    in_batch = true;
+                    self.batch.push(Inbound {
+                        tag,
+                        account: account,
+                        subject: route,
+                        reply: message.reply,
+                        headers: message.headers,
+                        payload: message.payload,
+                        client: origin.client,
+                    });
+                }
+            }
+        }
+        routed
+    }
+
     /// Gives a copy to a subscription; false if it does not take it.
     #[inline]
     fn offer(

@@ -70,3 +70,4 @@ pub type Account = routing::Account<Arc<Subscription>, Listener>;
 /// All accounts of the server.
 pub type Accounts = routing::Accounts<Arc<Subscription>, Listener>;
 type Cache = routing::LookupCache<Arc<Subscription>, Listener>;
+type Matches = routing::Matches<Arc<Subscription>, Listener>;

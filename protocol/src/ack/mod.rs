@@ -4,7 +4,7 @@ pub mod kind;
 mod subject;
 
 pub use kind::{AckKind, NextRequest};
-pub use subject::{AckPrefix, AckSubject, account_hash};
+pub use subject::{AckPrefix, AckSubject, Stamp, account_hash};
 
 /// First two tokens of every ack subject, with the dot.
 pub const ACK_PREFIX: &[u8] = b"$JS.ACK.";

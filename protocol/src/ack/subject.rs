@@ -52,24 +52,60 @@ impl AckPrefix {
     }
 
     /// Appends the ack subject of one delivery.
+    #[inline]
     pub fn write(
         &self,
         out: &mut Vec<u8>,
         delivered: u64,
         stream_seq: u64,
         consumer_seq: u64,
-        timestamp: i64,
+        stamp: &Stamp,
         pending: u64,
     ) {
-        out.reserve(self.0.len() + 64);
+        out.reserve(self.0.len() + 104);
         out.extend_from_slice(&self.0);
-        for value in [delivered, stream_seq, consumer_seq] {
-            number(out, value);
-            out.push(b'.');
-        }
-        signed(out, timestamp);
+        number(out, delivered);
+        out.push(b'.');
+        number(out, stream_seq);
+        out.push(b'.');
+        number(out, consumer_seq);
+        out.push(b'.');
+        out.extend_from_slice(&stamp.text);
         out.push(b'.');
         number(out, pending);
+    }
+}
+
+/// A timestamp with its text. Messages that are stored together have the same one, so that it is rarely written anew.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    time: i64,
+    text: Vec<u8>,
+}
+
+impl Stamp {
+    /// The stamp of a time.
+    #[must_use]
+    pub fn new(time: i64) -> Self {
+        let mut text = Vec::with_capacity(20);
+        signed(&mut text, time);
+        Self { time, text }
+    }
+
+    /// Turns to another time.
+    #[inline]
+    pub fn set(&mut self, time: i64) {
+        if self.time != time {
+            self.time = time;
+            self.text.clear();
+            signed(&mut self.text, time);
+        }
+    }
+}
+
+impl Default for Stamp {
+    fn default() -> Self {
+        Self::new(0)
     }
 }
 
@@ -159,7 +195,14 @@ mod tests {
     #[test]
     fn both_versions() {
         let mut out = Vec::new();
-        AckPrefix::v1(b"S", b"C").write(&mut out, 1, 22, 3, 1_700_000_000_000_000_000, 5);
+        AckPrefix::v1(b"S", b"C").write(
+            &mut out,
+            1,
+            22,
+            3,
+            &Stamp::new(1_700_000_000_000_000_000),
+            5,
+        );
         assert_eq!(out, b"$JS.ACK.S.C.1.22.3.1700000000000000000.5");
         let ack = AckSubject::parse(&out).unwrap();
         assert_eq!(
@@ -168,7 +211,7 @@ mod tests {
         );
 
         out.clear();
-        AckPrefix::v2(b"", b"$G", b"S", b"C").write(&mut out, 1, 22, 3, 4, 5);
+        AckPrefix::v2(b"", b"$G", b"S", b"C").write(&mut out, 1, 22, 3, &Stamp::new(4), 5);
         assert_eq!(out, b"$JS.ACK._.szMpdrwD.S.C.1.22.3.4.5");
         out.extend_from_slice(b".more.tokens");
         let ack = AckSubject::parse(&out).unwrap();
@@ -199,7 +242,9 @@ mod tests {
             let prefix =
                 if newer { AckPrefix::v2(b"d", b"A", b"S", b"C") } else { AckPrefix::v1(b"S", b"C") };
             let mut out = Vec::new();
-            prefix.write(&mut out, delivered, stream_seq, consumer_seq, timestamp, pending);
+            let mut stamp = Stamp::default();
+            stamp.set(timestamp);
+            prefix.write(&mut out, delivered, stream_seq, consumer_seq, &stamp, pending);
             let ack = AckSubject::parse(&out).unwrap();
             prop_assert_eq!(ack.origin.is_some(), newer);
             prop_assert_eq!(

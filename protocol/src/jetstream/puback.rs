@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use super::json::to_json;
+use crate::wire::encode::number;
 
 /// The answer to a message that was stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl PubAck<'_> {
             out.extend_from_slice(self.domain.as_bytes());
         }
         out.extend_from_slice(br#"","seq":"#);
-        push_decimal(out, self.seq);
+        number(out, self.seq);
         if self.duplicate {
             out.extend_from_slice(br#","duplicate": true"#);
         }
@@ -44,7 +45,7 @@ impl PubAck<'_> {
             out.extend_from_slice(br#","batch":"#);
             to_json(batch, out);
             out.extend_from_slice(br#","count":"#);
-            push_decimal(out, count);
+            number(out, count);
         }
         out.push(b'}');
     }
@@ -57,21 +58,6 @@ pub fn write_error(stream: &str, error: &ApiError, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","stream":""#);
     out.extend_from_slice(stream.as_bytes());
     out.extend_from_slice(br#"","seq":0}"#);
-}
-
-/// Appends `number` in decimal.
-fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
 }
 
 #[cfg(test)]

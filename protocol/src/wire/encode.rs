@@ -55,35 +55,54 @@ pub struct Digits {
 
 impl Digits {
     /// Formats `number`.
+    #[inline]
     #[must_use]
-    pub fn of(mut number: u64) -> Self {
+    pub fn of(number: u64) -> Self {
         let mut bytes = [0; 20];
-        let mut at = bytes.len();
-        while number >= 100 {
-            let pair = (number % 100) as usize * 2;
-            number /= 100;
-            at -= 2;
-            bytes[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-        }
-        if number >= 10 {
-            let pair = number as usize * 2;
-            at -= 2;
-            bytes[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-        } else {
-            at -= 1;
-            bytes[at] = b'0' + number as u8;
-        }
-        Self {
-            bytes,
-            start: at as u8,
-        }
+        let start = fill(&mut bytes, number) as u8;
+        Self { bytes, start }
     }
 
     /// The digits.
+    #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[usize::from(self.start)..]
     }
+}
+
+/// Writes the digits of a number to the end of `bytes` and returns where they start. Four digits a division: the
+/// divisions depend on each other, the rest does not.
+#[inline]
+fn fill(bytes: &mut [u8; 20], mut number: u64) -> usize {
+    let mut at = bytes.len();
+    while number >= 10_000 {
+        let four = (number % 10_000) as usize;
+        number /= 10_000;
+        at -= 4;
+        bytes[at..at + 2].copy_from_slice(pair(four / 100));
+        bytes[at + 2..at + 4].copy_from_slice(pair(four % 100));
+    }
+    let mut rest = number as usize;
+    if rest >= 100 {
+        at -= 2;
+        bytes[at..at + 2].copy_from_slice(pair(rest % 100));
+        rest /= 100;
+    }
+    if rest >= 10 {
+        at -= 2;
+        bytes[at..at + 2].copy_from_slice(pair(rest));
+    } else {
+        at -= 1;
+        bytes[at] = b'0' + rest as u8;
+    }
+    at
+}
+
+/// The two digits of a number below a hundred.
+#[inline]
+fn pair(number: usize) -> &'static [u8] {
+    &PAIRS[number * 2..number * 2 + 2]
 }
 
 /// Appends a number in decimal.
@@ -231,9 +250,16 @@ mod tests {
             99,
             100,
             101,
+            999,
+            1000,
             1234,
+            9_999,
+            10_000,
+            10_001,
             65_535,
             1_000_000,
+            99_999_999,
+            100_000_000,
             u64::MAX - 1,
             u64::MAX,
         ] {

@@ -2,7 +2,7 @@
 //!
 //! Both buffers are reused, so a delivery allocates nothing.
 
-use jetwake_protocol::ack::AckPrefix;
+use jetwake_protocol::ack::{AckPrefix, Stamp};
 use jetwake_protocol::header::Headers;
 use jetwake_storage::{MessageStore, ReadError, StoredRef};
 
@@ -68,6 +68,7 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Courier {
     prefix: AckPrefix,
+    stamp: Stamp,
     reply: Vec<u8>,
     headers: Vec<u8>,
     headers_only: bool,
@@ -79,6 +80,7 @@ impl Courier {
         let prefix = AckPrefix::v1(stream.as_bytes(), consumer.as_bytes());
         Self {
             prefix,
+            stamp: Stamp::default(),
             reply: Vec::new(),
             headers: Vec::new(),
             headers_only,
@@ -148,12 +150,13 @@ impl Courier {
 
     fn write_reply(&mut self, parcel: &Parcel<'_>, timestamp: Timestamp) {
         self.reply.clear();
+        self.stamp.set(timestamp);
         self.prefix.write(
             &mut self.reply,
             u64::from(parcel.deliveries),
             parcel.seq,
             parcel.consumer_seq,
-            timestamp,
+            &self.stamp,
             parcel.pending,
         );
     }
