@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
+use futures::StreamExt as _;
 use jetwake::{Clock, Server, SyncPolicy};
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -123,5 +124,41 @@ async fn a_login_is_asked_for() -> Outcome {
     assert!(async_nats::connect(server.client_url()).await.is_err());
     let options = async_nats::ConnectOptions::with_user_and_password("u".into(), "p".into());
     options.connect(server.client_url()).await?.flush().await?;
+    Ok(())
+}
+
+/// Readers, the disk thread and the JetStream thread take turns at the core; nobody may be forgotten between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn publishers_that_wait_for_every_ack_do_not_get_stuck() -> Outcome {
+    const PUBLISHERS: u64 = 4;
+    const EACH: u64 = 150;
+    let server = Server::builder().jetstream().start().await?;
+    let context = stream(&server, "S").await?;
+    let found = context.get_stream("S").await?;
+    let config = jetstream::consumer::pull::Config {
+        durable_name: Some("c".into()),
+        ..Default::default()
+    };
+    let consumer = found.create_consumer(config).await?;
+    let mut publishers = tokio::task::JoinSet::<Outcome>::new();
+    for number in 0..PUBLISHERS {
+        let context = jetstream::new(async_nats::connect(server.client_url()).await?);
+        publishers.spawn(async move {
+            for _ in 0..EACH {
+                let subject = format!("S.{number}");
+                context.publish(subject, "text".into()).await?.await?;
+            }
+            Ok(())
+        });
+    }
+    let mut messages = consumer.messages().await?;
+    for _ in 0..PUBLISHERS * EACH {
+        let message = messages.next().await.ok_or("the messages ended")??;
+        message.double_ack().await?;
+    }
+    while let Some(done) = publishers.join_next().await {
+        done??;
+    }
+    server.shutdown().await;
     Ok(())
 }

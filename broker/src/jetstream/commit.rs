@@ -129,6 +129,11 @@ impl Commits {
         })
     }
 
+    /// Whether at most `most` items wait, none of which may take long.
+    pub(crate) fn are_few(&self, most: usize) -> bool {
+        self.queue.len() <= most && self.queue.iter().all(|item| item.what.is_short())
+    }
+
     /// The position that the last item waits for.
     pub(crate) fn last(&self) -> Option<Lsn> {
         self.queue.back().map(|last| last.lsn)
@@ -136,6 +141,18 @@ impl Commits {
 }
 
 impl What {
+    /// Whether it is about one message. A control entry may be about all.
+    fn is_short(&self) -> bool {
+        match self {
+            Self::Publish(_)
+            | Self::Skip { .. }
+            | Self::Duplicate { .. }
+            | Self::Ack { .. }
+            | Self::Empty { .. } => true,
+            Self::Control { .. } | Self::Answer { .. } | Self::Drop { .. } => false,
+        }
+    }
+
     /// Where the item's bytes end.
     pub(crate) fn end(&self) -> Option<u64> {
         match self {

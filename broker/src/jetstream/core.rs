@@ -27,6 +27,8 @@ use crate::jetstream::streams::Streams;
 
 /// Most messages that leave before the inbox is looked at again.
 const PUMP_BUDGET: usize = 4096;
+/// Up to this many consumers are told of a message in a short time.
+const FEW_CONSUMERS: usize = 64;
 
 /// The parts of an [`Opened`] store that the core takes; the rest is the shell's.
 #[derive(Debug)]
@@ -125,6 +127,7 @@ impl JetStream {
                 out.log(Level::Error, &format!("JetStream storage failed: {reason}"));
             }
             Event::BatchEnd => core.end_batch(now, out),
+            Event::Seal => core.log.seal(),
             Event::Shutdown => core.shut_down(now, out),
         }
     }
@@ -132,6 +135,25 @@ impl JetStream {
     /// Whether nothing waits for the journal.
     pub fn is_settled(&self) -> bool {
         self.core.log.failed || self.core.log.waits().is_none()
+    }
+
+    /// Whether there is something to deliver that only [`Event::BatchEnd`] does.
+    pub fn wants_batch_end(&self) -> bool {
+        !self.core.agenda.dirty.is_empty() || !self.core.unfinished.is_empty()
+    }
+
+    /// Whether a message with this tag takes a short time only and reads no stored message: a publish to a stream
+    /// without counters and with few consumers.
+    pub fn is_short(&self, tag: Tag) -> bool {
+        tag.kind == TagKind::Publish
+            && self.core.streams.get(tag.stream).is_none_or(|stream| {
+                !stream.config.allow_msg_counter && stream.consumers.len() <= FEW_CONSUMERS
+            })
+    }
+
+    /// Whether at most this many decisions wait for the journal, all of them cheap to apply.
+    pub fn waits_for_few(&self, most: usize) -> bool {
+        self.core.log.commits.are_few(most) && self.core.checkpoint_at().is_none()
     }
 
     /// Ends the journal: what was handed over is still written.

@@ -36,6 +36,8 @@ pub enum Event<'a> {
     StoreFailed(&'a str),
     /// The inbox is empty for now: hand gathered journal batches over, deliver what became deliverable.
     BatchEnd,
+    /// Hand gathered journal batches over, but deliver nothing yet: a [`Event::BatchEnd`] follows.
+    Seal,
     /// The server is about to stop: answer waiting pull requests, hand the last state to the journal.
     Shutdown,
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jetwake_storage::{JournalWriter, StoreError};
+use jetwake_storage::{JournalWriter, Lsn, StoreError};
 
 use super::inbox::{Inbox, Mail};
 use crate::clock::Clock;
@@ -39,11 +39,21 @@ fn run(mut writer: JournalWriter, policy: SyncPolicy, inbox: &Inbox) {
     }
 }
 
+/// Says how far the journal is durable. Nobody waits for the disk meanwhile, or the JetStream thread does the rest.
+fn report(durable: Lsn, writer: &JournalWriter, inbox: &Inbox) {
+    if writer.pending() {
+        inbox.post(Mail::Durable(durable));
+    } else {
+        inbox.durable(durable);
+    }
+}
+
 /// Everything is synced before it is reported.
 fn always(writer: &mut JournalWriter, inbox: &Inbox) -> Result<(), StoreError> {
     while writer.wait() {
         while writer.write()?.is_some() {
-            inbox.post(Mail::Durable(writer.sync()?));
+            let durable = writer.sync()?;
+            report(durable, writer, inbox);
             // The note of how far the journal is durable is one more block for the next sync to write: it can wait
             // until nobody does.
             if writer.wait_for(QUIET) == Some(false) {
@@ -66,7 +76,7 @@ fn lazy(writer: &mut JournalWriter, every: Duration, inbox: &Inbox) -> Result<()
         };
         let Some(waits) = waited else { break };
         if waits && let Some(written) = writer.write()? {
-            inbox.post(Mail::Durable(written.end));
+            report(written.end, writer, inbox);
             dirty_until.get_or_insert(clock.now().saturating_add(every));
         }
         if dirty_until.is_some_and(|deadline| deadline <= clock.now()) {

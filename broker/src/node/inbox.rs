@@ -1,5 +1,5 @@
 //! The mailbox of the JetStream thread: connections, the disk thread and background jobs put mail in, the thread
-//! takes everything out at once.
+//! takes everything out at once. While the thread rests, the mailbox keeps its [`Desk`] and lends it to guests.
 //!
 //! Bound: [`HIGH_WATER`] bytes of messages. Beyond it a connection's reader waits before it reads on, so the
 //! publisher's socket fills up: backpressure instead of memory. Mail that is not from clients (durability, jobs,
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use jetwake_storage::Lsn;
 
+use super::desk::Desk;
 use crate::jetstream::JetStream;
 use crate::jetstream::io::{JobDone, Outbox, Timestamp};
 use crate::jetstream::tag::{AccountId, Tag};
@@ -23,6 +24,11 @@ use crate::server::{InboundBatch, JetStreamInbox};
 
 /// Bytes of waiting messages from which readers wait.
 const HIGH_WATER: usize = 32 << 20;
+/// Most messages and bytes that a connection's reader handles itself.
+const GUEST_MESSAGES: usize = 16;
+const GUEST_BYTES: usize = 16 << 10;
+/// Most decisions that the disk thread lets go itself.
+const GUEST_COMMITS: usize = 64;
 
 /// A look at the core from outside.
 pub(super) type Look = dyn FnOnce(&mut JetStream, Timestamp, &mut dyn Outbox) + Send;
@@ -74,8 +80,34 @@ pub(super) struct Inbox {
 struct Queue {
     mail: Vec<Mail>,
     bytes: usize,
+    /// Here while the thread sleeps and no guest works.
+    desk: Option<Box<Desk>>,
+    /// A guest has the desk.
+    away: bool,
+    /// When the thread will wake up by itself.
+    deadline: Option<Timestamp>,
+    /// The thread waits for mail or for its deadline.
     sleeping: bool,
+    /// The thread waits for a guest to give the desk back.
+    awaited: bool,
     closed: bool,
+}
+
+/// The desk in the hands of a guest.
+struct Visit<'a> {
+    inbox: &'a Inbox,
+    desk: Option<Box<Desk>>,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The core died half-way through an event.
+            self.inbox.close();
+        } else if let Some(desk) = self.desk.take() {
+            self.inbox.give_back(desk);
+        }
+    }
 }
 
 impl Inbox {
@@ -89,11 +121,23 @@ impl Inbox {
             queue.bytes += batch.bytes();
         }
         queue.mail.push(mail);
-        let wake = queue.sleeping;
+        // A guest wakes the thread when it gives the desk back.
+        let wake = queue.sleeping && !queue.away;
         drop(queue);
         if wake {
             self.arrived.notify_one();
         }
+    }
+
+    /// Lets go what waited for the journal: at once if that is little and nobody else works, otherwise by mail.
+    pub(super) fn durable(&self, lsn: Lsn) {
+        if let Some(mut visit) = self.visit()
+            && let Some(desk) = visit.desk.as_mut()
+            && desk.jetstream.waits_for_few(GUEST_COMMITS)
+        {
+            return desk.take_durable(lsn);
+        }
+        self.post(Mail::Durable(lsn));
     }
 
     /// Blocks until the thread has done everything that is due and all of it is stored: its clock was moved.
@@ -109,17 +153,31 @@ impl Inbox {
         let mut queue = self.queue.lock();
         queue.closed = true;
         queue.bytes = 0;
-        let left = std::mem::take(&mut queue.mail);
+        let left = (std::mem::take(&mut queue.mail), queue.desk.take());
         drop(queue);
         drop(left);
+        self.arrived.notify_one();
         self.drained.notify_waiters();
     }
 
-    /// Waits for mail, at most for `timeout`, and moves all of it into `into`, which must be empty.
-    pub(super) fn take(&self, into: &mut Vec<Mail>, timeout: Option<Duration>) {
+    /// Waits for mail or for the desk's deadline, and moves all mail into `into`, which must be empty. Meanwhile
+    /// guests may use the desk, if it is `lent`. `None` if a guest died with it.
+    pub(super) fn take(
+        &self,
+        desk: Box<Desk>,
+        lent: bool,
+        into: &mut Vec<Mail>,
+    ) -> Option<Box<Desk>> {
+        let deadline = desk.deadline();
+        let timeout = deadline.and_then(|deadline| desk.clock.until(deadline));
+        let mut desk = Some(desk);
         let mut queue = self.queue.lock();
         if queue.mail.is_empty() && timeout != Some(Duration::ZERO) {
             queue.sleeping = true;
+            if lent {
+                queue.deadline = deadline;
+                queue.desk = desk.take();
+            }
             match timeout {
                 Some(timeout) => {
                     self.arrived.wait_for(&mut queue, timeout);
@@ -127,6 +185,12 @@ impl Inbox {
                 None => self.arrived.wait(&mut queue),
             }
             queue.sleeping = false;
+            while queue.away && !queue.closed {
+                queue.awaited = true;
+                self.arrived.wait(&mut queue);
+            }
+            queue.awaited = false;
+            desk = desk.or_else(|| queue.desk.take());
         }
         std::mem::swap(&mut queue.mail, into);
         let was_full = std::mem::take(&mut queue.bytes) > HIGH_WATER;
@@ -134,12 +198,53 @@ impl Inbox {
         if was_full {
             self.drained.notify_waiters();
         }
+        desk
+    }
+
+    /// Takes the desk, if nobody works and nothing waits.
+    fn visit(&self) -> Option<Visit<'_>> {
+        let mut queue = self.queue.lock();
+        if !queue.mail.is_empty() {
+            return None;
+        }
+        let desk = queue.desk.take()?;
+        queue.away = true;
+        drop(queue);
+        Some(Visit {
+            inbox: self,
+            desk: Some(desk),
+        })
+    }
+
+    /// A guest is done. Wakes the thread if there is something to do for it.
+    fn give_back(&self, desk: Box<Desk>) {
+        let deadline = desk.deadline();
+        let wanted = desk.wants_pass();
+        let mut queue = self.queue.lock();
+        queue.away = false;
+        queue.desk = Some(desk);
+        let earlier = deadline.is_some_and(|due| queue.deadline.is_none_or(|set| due < set));
+        let wake = wanted || earlier || queue.awaited || !queue.mail.is_empty();
+        drop(queue);
+        if wake {
+            self.arrived.notify_one();
+        }
     }
 }
 
 impl JetStreamInbox for Inbox {
-    fn submit(&self, batch: InboundBatch) {
-        self.post(Mail::Batch(batch));
+    fn submit(&self, batch: &mut InboundBatch) {
+        let little = batch.len() <= GUEST_MESSAGES && batch.bytes() <= GUEST_BYTES;
+        if little
+            && let Some(mut visit) = self.visit()
+            && let Some(desk) = visit.desk.as_mut()
+            && desk.serves(batch)
+        {
+            desk.take_batch(batch);
+            batch.clear();
+        } else {
+            self.post(Mail::Batch(std::mem::take(batch)));
+        }
     }
 
     fn interest_changed(&self, account: AccountId, tag: Tag) {

@@ -8,6 +8,7 @@
 
 mod banner;
 mod builder;
+mod desk;
 mod disk;
 mod inbox;
 mod limits;

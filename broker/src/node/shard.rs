@@ -1,7 +1,8 @@
 //! The JetStream thread: takes the mailbox, runs the core over it, sends what the core has to say.
 //!
 //! One pass: take all mail; every message, durability report and watch becomes an event; then `BatchEnd` (the core
-//! hands its journal batch to the disk thread and delivers); then one flush per touched connection.
+//! hands its journal batch to the disk thread and delivers); then one flush per touched connection. Between two passes
+//! guests may use the core, see [`Desk`].
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,6 +10,7 @@ use std::thread::JoinHandle;
 use jetwake_storage::{Disk, Report, Store};
 use tokio::sync::oneshot;
 
+use super::desk::Desk;
 use super::inbox::{Inbox, Mail};
 use super::outbox::ShardOutbox;
 use super::{StartError, disk};
@@ -121,7 +123,7 @@ fn run(
     {
         // However the service ends: mail to a thread that is gone must not pile up.
         let _closing = Closing(&inbox);
-        serve(jetstream, &mut out, &inbox, &clock);
+        serve(Box::new(Desk::new(jetstream, out, clock)), &inbox);
     }
     // It ends once everything handed over is written.
     let _ = disk_thread.join();
@@ -148,14 +150,18 @@ fn tell(report: &Report, logger: &Logger) {
 }
 
 /// Passes over the mailbox until the end.
-fn serve(mut jetstream: JetStream, out: &mut ShardOutbox, inbox: &Inbox, clock: &Clock) {
+fn serve(mut desk: Box<Desk>, inbox: &Inbox) {
     let mut mail = Vec::new();
     let mut waiting = Vec::new();
     let mut stopping = false;
-    while !(stopping && jetstream.is_settled()) {
-        let timeout = jetstream.deadline().map(|deadline| clock.until(deadline));
-        inbox.take(&mut mail, timeout.flatten());
-        let now = clock.now();
+    while !(stopping && desk.jetstream.is_settled()) {
+        // Those who wait are told by a pass; guests make none.
+        let lent = !stopping && waiting.is_empty();
+        let Some(back) = inbox.take(desk, lent, &mut mail) else {
+            return;
+        };
+        desk = back;
+        let now = desk.clock.now();
         for letter in mail.drain(..) {
             match letter {
                 Mail::Settle(sender) => waiting.push(sender),
@@ -163,28 +169,23 @@ fn serve(mut jetstream: JetStream, out: &mut ShardOutbox, inbox: &Inbox, clock: 
                 Mail::Batch(_) if stopping => {}
                 Mail::Stop => {
                     stopping = true;
-                    jetstream.handle(now, Event::Shutdown, out);
+                    desk.jetstream.handle(now, Event::Shutdown, &mut desk.out);
                 }
-                other => read(other, now, &mut jetstream, out),
+                other => read(other, now, &mut desk.jetstream, &mut desk.out),
             }
         }
-        if is_due(&jetstream, now) {
-            jetstream.handle(now, Event::Tick, out);
+        if desk.is_due(now) {
+            desk.jetstream.handle(now, Event::Tick, &mut desk.out);
         }
-        jetstream.handle(now, Event::BatchEnd, out);
-        out.flush();
-        if !waiting.is_empty() && jetstream.is_settled() && !is_due(&jetstream, clock.now()) {
+        desk.end_pass(now);
+        if !waiting.is_empty() && desk.jetstream.is_settled() && !desk.is_due(desk.clock.now()) {
             // A sender whose receiver is gone does not wait any more.
             waiting
                 .drain(..)
                 .for_each(|sender| sender.send(()).unwrap_or_default());
         }
     }
-    jetstream.stop();
-}
-
-fn is_due(jetstream: &JetStream, now: Timestamp) -> bool {
-    jetstream.deadline().is_some_and(|deadline| deadline <= now)
+    desk.jetstream.stop();
 }
 
 /// One letter to the core.

@@ -175,20 +175,19 @@ impl Deliverer {
         &mut self.output.targets[at].bytes
     }
 
-    /// Hands everything over: batches to their connections, messages to the JetStream thread.
+    /// Hands everything over: batches to their connections, messages to JetStream.
     pub fn flush(&mut self) {
-        if !self.output.batch.is_empty() {
-            let batch = std::mem::take(&mut self.output.batch);
-            if let Some(inbox) = &self.shared.inbox {
-                inbox.submit(batch);
-            }
-        }
         for at in 0..self.output.targets.len() {
             self.output.send(&self.shared, at);
         }
         self.output.recycle();
         while let Some(sub) = self.output.ended.pop() {
             self.shared.end_subscription(&sub);
+        }
+        if !self.output.batch.is_empty()
+            && let Some(inbox) = &self.shared.inbox
+        {
+            inbox.submit(&mut self.output.batch);
         }
     }
 
@@ -237,7 +236,7 @@ impl Output {
                     in_batch = true;
                     self.batch.push(Inbound {
                         tag,
-                        account: account,
+                        account,
                         subject: route,
                         reply: message.reply,
                         headers: message.headers,

@@ -10,8 +10,9 @@ use crate::jetstream::tag::{AccountId, Inbound, Tag};
 
 /// Takes what connections have for the JetStream core.
 pub trait JetStreamInbox: Debug + Send + Sync {
-    /// Takes a batch. Never blocks and never refuses: backpressure is [`JetStreamInbox::has_room`].
-    fn submit(&self, batch: InboundBatch);
+    /// Takes what is in a batch and leaves it empty. Never blocks and never refuses: backpressure is
+    /// [`JetStreamInbox::has_room`].
+    fn submit(&self, batch: &mut InboundBatch);
 
     /// The watch `tag` turned. Notices of concurrent changes may overtake each other: what holds
     /// now is what

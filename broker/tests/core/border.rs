@@ -33,7 +33,7 @@ struct FakeInbox {
 }
 
 impl JetStreamInbox for FakeInbox {
-    fn submit(&self, batch: InboundBatch) {
+    fn submit(&self, batch: &mut InboundBatch) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         for message in batch.iter() {
             let (subject, reply) = (text(message.subject), text(message.reply));
@@ -47,6 +47,7 @@ impl JetStreamInbox for FakeInbox {
                 })
                 .unwrap();
         }
+        batch.clear();
     }
 
     fn interest_changed(&self, _account: AccountId, tag: Tag) {
