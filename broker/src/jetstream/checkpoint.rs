@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version u8, account u64, created i64, config JSON,
-//! deadlines of messages: count, then sequence, time each,
+//! deadlines of messages: count, then sequence, time each (also of messages that are gone),
 //! last message id, ids: count, then sequence, time, id each,
 //! consumers: count, then name, created, config JSON, snapshot each
 //! ```

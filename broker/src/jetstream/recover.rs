@@ -14,8 +14,8 @@ use crate::jetstream::entry::{Entry, Malformed};
 use crate::jetstream::io::{Level, Outbox, Timestamp};
 use crate::jetstream::log::GroupId;
 use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::deadlines::Deadlines;
 use crate::jetstream::stream::headers;
-use crate::jetstream::stream::ttl::Deadlines;
 
 /// The streams by their number on disk.
 type Groups = HashMap<GroupId, u32, FixedState>;
@@ -115,7 +115,9 @@ impl Core {
             messages,
         ));
         let restored = self.with_stream(id, now, out, |stream, env| {
-            stream.deadlines = Deadlines::read(&mut rest)?;
+            let messages = &*stream.messages;
+            let exists = |seq| messages.meta(seq).is_some();
+            stream.deadlines = Deadlines::read(&mut rest, now, exists)?;
             stream.restore_decided(&mut rest, env)
         });
         restored.unwrap_or(Err(Malformed)).map(|()| id)

@@ -21,6 +21,8 @@ const SWEEP: i64 = 250_000_000;
 const MORE: i64 = 10_000_000;
 /// Most markers of one sweep: each looks through what is in flight, the markers before it included.
 const MARKERS: usize = 2048;
+/// Most messages of one sweep, so that no sweep holds everything else up.
+const MOST: usize = 1 << 16;
 /// Most sequences of one log entry.
 const BATCH: usize = 8192;
 
@@ -73,24 +75,25 @@ impl Stream {
             return;
         }
         let mut markers = MARKERS;
-        if self.config.max_age > 0 {
-            self.sweep_age(&mut markers, env);
-        }
+        let mut more = self.config.max_age > 0 && self.sweep_age(&mut markers, env);
         if !self.deadlines.is_empty() {
             self.sweep_deadlines(&mut markers, env);
+            more |= self.deadlines.has_more_due();
         }
-        if markers == 0 {
+        if markers == 0 || more {
             let at = env.now.saturating_add(MORE);
             env.agenda.timers.set(self.id, 0, Some(at));
         }
         self.arm_expiry(env);
     }
 
-    fn sweep_age(&mut self, markers: &mut usize, env: &mut Env<'_>) {
-        let mut first_seq = self.first_fresh(env.now);
-        let Some(oldest) = self.oldest_mortal().filter(|meta| meta.seq < first_seq) else {
-            return;
+    /// Ends what is too old for the stream. Whether there is more of it than one sweep takes.
+    fn sweep_age(&mut self, markers: &mut usize, env: &mut Env<'_>) -> bool {
+        let fresh = self.first_fresh(env.now);
+        let Some(oldest) = self.oldest_mortal().filter(|meta| meta.seq < fresh) else {
+            return false;
         };
+        let mut first_seq = fresh.min(oldest.seq.saturating_add(MOST as u64));
         if self.config.subject_delete_marker_ttl > 0 {
             let mut next = Some(oldest);
             while let Some(meta) = next.filter(|meta| meta.seq < first_seq) {
@@ -104,14 +107,15 @@ impl Stream {
             }
         }
         self.submit(&Entry::Expire { first_seq }, None, env);
+        first_seq < fresh
     }
 
     fn sweep_deadlines(&mut self, markers: &mut usize, env: &mut Env<'_>) {
         let most = match self.config.subject_delete_marker_ttl {
-            0 => usize::MAX,
-            _ => *markers,
+            0 => MOST,
+            _ => MOST.min(*markers),
         };
-        let due: Vec<u64> = self.deadlines.due(env.now).take(most).collect();
+        let due = self.deadlines.take_due(env.now, most);
         if self.config.subject_delete_marker_ttl > 0 {
             for meta in due
                 .iter()

@@ -9,6 +9,7 @@ pub(crate) mod batch;
 pub(crate) mod consumers;
 pub(crate) mod control;
 pub(crate) mod counter;
+pub(crate) mod deadlines;
 pub(crate) mod dedupe;
 pub(crate) mod direct_get;
 pub(crate) mod expiry;
@@ -24,6 +25,7 @@ pub(crate) mod retention;
 pub(crate) mod rewrite;
 pub(crate) mod staged;
 pub(crate) mod ttl;
+mod wheel;
 
 use jetwake_protocol::jetstream::stream::{StorageType, StreamConfig};
 use jetwake_storage::MessageStore;
@@ -36,12 +38,12 @@ use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::apply::Change;
 use crate::jetstream::stream::batch::Batches;
 use crate::jetstream::stream::consumers::Consumers;
+use crate::jetstream::stream::deadlines::Deadlines;
 use crate::jetstream::stream::dedupe::Dedupe;
 use crate::jetstream::stream::fast::FastBatches;
 use crate::jetstream::stream::notify::Audience;
 use crate::jetstream::stream::rewrite::Rewrite;
 use crate::jetstream::stream::staged::Staged;
-use crate::jetstream::stream::ttl::Deadlines;
 
 /// One stream.
 #[derive(Debug)]
