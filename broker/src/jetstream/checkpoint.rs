@@ -22,13 +22,7 @@ impl Stream {
     /// Appends what decisions change at once: message ids and consumers.
     pub(crate) fn note_decided(&self, into: &mut Vec<u8>) {
         put_bytes(into, &self.last_msg_id);
-        let ids = self.dedupe.iter();
-        put_u64(into, ids.len() as u64);
-        for (id, seq, timestamp) in ids {
-            put_u64(into, seq);
-            put_i64(into, timestamp);
-            put_bytes(into, id);
-        }
+        self.dedupe.write(into);
         let kept = || {
             self.consumers
                 .iter()
@@ -67,10 +61,7 @@ impl Stream {
         env: &mut Env<'_>,
     ) -> Result<(), Malformed> {
         self.last_msg_id = from.bytes()?.to_vec();
-        for _ in 0..from.u64()? {
-            let (seq, timestamp) = (from.u64()?, from.i64()?);
-            self.dedupe.insert(from.bytes()?, seq, timestamp);
-        }
+        self.dedupe.read(from)?;
         for _ in 0..from.u64()? {
             let name = std::str::from_utf8(from.bytes()?).map_err(|_| Malformed)?;
             let created = from.i64()?;

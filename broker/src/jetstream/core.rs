@@ -22,7 +22,7 @@ use crate::jetstream::log::Log;
 use crate::jetstream::maintenance::Maintenance;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
-use crate::jetstream::stream::{batch, fast};
+use crate::jetstream::stream::{batch, dedupe, fast};
 use crate::jetstream::streams::Streams;
 
 /// Most messages that leave before the inbox is looked at again.
@@ -329,6 +329,7 @@ impl Core {
                     0 => stream.sweep(env),
                     batch::TIMER => stream.expire_batches(env),
                     fast::TIMER => stream.expire_fast(env),
+                    dedupe::TIMER => stream.expire_dedupe(env),
                     _ => {}
                 }
                 let over = stream.with_consumer(consumer, env, |one, ctx| {
@@ -472,6 +473,7 @@ impl Core {
             stream.drop_batches(env);
             stream.drop_fast(env);
             env.agenda.timers.set(id, 0, None);
+            env.agenda.timers.set(id, dedupe::TIMER, None);
             let event = StreamAction {
                 stream: &stream.config.name,
                 action: Action::Delete,

@@ -1,7 +1,8 @@
 //! The window of message ids that a stream has seen.
 //!
-//! Ids live in one arena in the order of their arrival, which is also the order in which they leave; the table
-//! holds numbers only. An id stays for the whole window, also when its message is gone and over a restart.
+//! Ids lie in chunks in the form in which a checkpoint holds them, in the order of their arrival, which is also the
+//! order in which they leave: a checkpoint copies chunks, and the end of the window frees them. The table holds
+//! positions only. An id stays for the whole window, also when its message is gone and over a restart.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -9,15 +10,100 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::jetstream::arena::{Arena, Span};
+use crate::jetstream::entry::{Malformed, Reader, put_bytes, put_i64, put_u64};
+use crate::jetstream::env::Env;
 use crate::jetstream::io::Timestamp;
+use crate::jetstream::stream::Stream;
 
+/// The stream's timer for the end of the window.
+pub(crate) const TIMER: u32 = u32::MAX - 2;
+/// Least time between two looks at an idle stream's window, in nanoseconds.
+const LOOK: i64 = 1_000_000_000;
+/// A chunk takes no more records from this size on.
+const CHUNK: usize = 1 << 16;
+/// The first chunk starts small: most streams see few ids.
+const FIRST: usize = 1 << 10;
+
+/// A record, as it lies in a chunk: sequence, time, length of the id, id.
 #[derive(Debug)]
-struct Seen {
-    id: Span,
-    hash: u64,
+struct Seen<'a> {
     seq: u64,
     timestamp: Timestamp,
+    id: &'a [u8],
+    /// Where the next record starts.
+    end: usize,
+}
+
+/// Number of the chunk above, offset below.
+type Position = u64;
+
+/// The records in order.
+#[derive(Debug, Default)]
+struct Records {
+    chunks: VecDeque<Vec<u8>>,
+    /// Number of the first chunk.
+    first: u32,
+    /// Offset of the first record in the first chunk.
+    start: usize,
+    count: u64,
+}
+
+impl Records {
+    fn get(&self, position: Position) -> Option<Seen<'_>> {
+        let number = ((position >> 32) as u32).wrapping_sub(self.first);
+        let chunk = self.chunks.get(number as usize)?;
+        let offset = (position & u64::from(u32::MAX)) as usize;
+        let mut from = Reader {
+            rest: chunk.get(offset..)?,
+        };
+        let (seq, timestamp) = (from.u64().ok()?, from.i64().ok()?);
+        let id = from.bytes().ok()?;
+        let end = chunk.len() - from.rest.len();
+        Some(Seen {
+            seq,
+            timestamp,
+            id,
+            end,
+        })
+    }
+
+    fn oldest(&self) -> Option<(Position, Seen<'_>)> {
+        let position = u64::from(self.first) << 32 | self.start as u64;
+        Some((position, self.get(position)?))
+    }
+
+    fn push(&mut self, id: &[u8], seq: u64, timestamp: Timestamp) -> Position {
+        let full = |chunk: &Vec<u8>| chunk.len() >= CHUNK;
+        if self.chunks.back().is_none_or(full) {
+            let size = if self.chunks.is_empty() { FIRST } else { CHUNK };
+            self.chunks.push_back(Vec::with_capacity(size));
+        }
+        let number = self.first.wrapping_add(self.chunks.len() as u32 - 1);
+        let mut offset = 0;
+        if let Some(chunk) = self.chunks.back_mut() {
+            offset = chunk.len();
+            put_u64(chunk, seq);
+            put_i64(chunk, timestamp);
+            put_bytes(chunk, id);
+        }
+        self.count += 1;
+        u64::from(number) << 32 | offset as u64
+    }
+
+    /// Forgets the first record, which ends at `end`.
+    fn pop(&mut self, end: usize) {
+        self.count -= 1;
+        self.start = end;
+        if self.chunks.front().is_some_and(|chunk| chunk.len() == end) {
+            self.chunks.pop_front();
+            self.first = self.first.wrapping_add(1);
+            self.start = 0;
+        }
+    }
+}
+
+fn hash(id: &[u8]) -> u64 {
+    FixedState::default().hash_one(id)
 }
 
 /// Ids seen within the window.
@@ -25,11 +111,10 @@ struct Seen {
 pub(crate) struct Dedupe {
     /// Nanoseconds; 0 switches deduplication off.
     window: i64,
-    ids: Arena,
-    seen: VecDeque<Seen>,
-    /// Number of `seen[0]`.
-    first: u64,
-    table: HashTable<u64>,
+    records: Records,
+    table: HashTable<Position>,
+    /// Whether the timer for the end of the window is set.
+    armed: bool,
 }
 
 impl Dedupe {
@@ -51,13 +136,12 @@ impl Dedupe {
         if self.window <= 0 {
             return None;
         }
-        let hash = FixedState::default().hash_one(id);
-        let at = self.table.find(hash, |number| {
-            entry(&self.seen, self.first, *number).is_some_and(|seen| {
-                seen.timestamp.saturating_add(self.window) > now && self.ids.get(seen.id) == id
+        let position = self.table.find(hash(id), |position| {
+            self.records.get(*position).is_some_and(|seen| {
+                seen.timestamp.saturating_add(self.window) > now && seen.id == id
             })
         })?;
-        entry(&self.seen, self.first, *at).map(|seen| seen.seq)
+        self.records.get(*position).map(|seen| seen.seq)
     }
 
     /// Remembers `id`. The caller has checked that it is not known.
@@ -65,52 +149,87 @@ impl Dedupe {
         if self.window <= 0 {
             return;
         }
-        let hash = FixedState::default().hash_one(id);
-        let id = self.ids.push(id);
-        let number = self.first + self.seen.len() as u64;
-        self.seen.push_back(Seen {
-            id,
-            hash,
-            seq,
-            timestamp,
+        let position = self.records.push(id, seq, timestamp);
+        let records = &self.records;
+        self.table.insert_unique(hash(id), position, |position| {
+            records.get(*position).map_or(0, |seen| hash(seen.id))
         });
-        let (seen, first) = (&self.seen, self.first);
-        self.table.insert_unique(hash, number, |number| {
-            entry(seen, first, *number).map_or(0, |seen| seen.hash)
-        });
-    }
-
-    /// Every id that is remembered, oldest first.
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], u64, Timestamp)> {
-        self.seen
-            .iter()
-            .map(|seen| (self.ids.get(seen.id), seen.seq, seen.timestamp))
     }
 
     /// Forgets what has left the window.
     pub(crate) fn expire(&mut self, now: Timestamp) {
-        while let Some(oldest) = self.seen.front() {
+        while let Some((position, oldest)) = self.records.oldest() {
             if oldest.timestamp.saturating_add(self.window) > now {
                 break;
             }
-            let number = self.first;
-            if let Ok(entry) = self.table.find_entry(oldest.hash, |other| *other == number) {
+            let (hash, end) = (hash(oldest.id), oldest.end);
+            if let Ok(entry) = self.table.find_entry(hash, |other| *other == position) {
                 entry.remove();
             }
-            self.ids.free(oldest.id.end());
-            self.first += 1;
-            self.seen.pop_front();
+            self.records.pop(end);
         }
+        if self.table.capacity() > FIRST && self.table.len() * 8 < self.table.capacity() {
+            let records = &self.records;
+            self.table.shrink_to(self.table.len() * 2, |position| {
+                records.get(*position).map_or(0, |seen| hash(seen.id))
+            });
+        }
+    }
+
+    /// When the oldest id leaves the window.
+    fn end(&self) -> Option<Timestamp> {
+        let (_, oldest) = self.records.oldest()?;
+        Some(oldest.timestamp.saturating_add(self.window))
+    }
+
+    /// Appends every id for a checkpoint, oldest first.
+    pub(crate) fn write(&self, into: &mut Vec<u8>) {
+        put_u64(into, self.records.count);
+        let bytes: usize = self.records.chunks.iter().map(Vec::len).sum();
+        into.reserve(bytes - self.records.start);
+        let mut start = self.records.start;
+        for chunk in &self.records.chunks {
+            into.extend_from_slice(chunk.get(start..).unwrap_or(&[]));
+            start = 0;
+        }
+    }
+
+    /// Reads what [`write`](Self::write) wrote.
+    pub(crate) fn read(&mut self, from: &mut Reader<'_>) -> Result<(), Malformed> {
+        for _ in 0..from.u64()? {
+            let (seq, timestamp) = (from.u64()?, from.i64()?);
+            self.insert(from.bytes()?, seq, timestamp);
+        }
+        Ok(())
     }
 }
 
-fn entry(seen: &VecDeque<Seen>, first: u64, number: u64) -> Option<&Seen> {
-    seen.get(usize::try_from(number.checked_sub(first)?).ok()?)
+impl Stream {
+    /// Sets the time at which the oldest id leaves the window: an idle stream does not keep what is over.
+    pub(super) fn arm_dedupe(&mut self, env: &mut Env<'_>) {
+        if self.dedupe.armed {
+            return;
+        }
+        if let Some(end) = self.dedupe.end() {
+            let at = end.max(env.now.saturating_add(LOOK));
+            env.agenda.timers.set(self.id, TIMER, Some(at));
+            self.dedupe.armed = true;
+        }
+    }
+
+    /// The time has come.
+    pub(crate) fn expire_dedupe(&mut self, env: &mut Env<'_>) {
+        self.dedupe.armed = false;
+        self.dedupe.expire(env.now);
+        self.arm_dedupe(env);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Dedupe;
+    use std::collections::BTreeMap;
+
+    use super::*;
 
     #[test]
     fn remembers_for_the_window_and_no_longer() {
@@ -124,7 +243,8 @@ mod tests {
         assert_eq!(dedupe.find(b"id-900", 999), Some(901));
         assert_eq!(dedupe.find(b"id-900", 1000), None);
         dedupe.expire(1000);
-        assert_eq!(dedupe.seen.len(), 99);
+        assert_eq!(dedupe.records.count, 99);
+        assert_eq!(dedupe.table.len(), 99);
     }
 
     #[test]
@@ -132,5 +252,45 @@ mod tests {
         let mut dedupe = Dedupe::new(0);
         dedupe.insert(b"a", 1, 0);
         assert_eq!(dedupe.find(b"a", 0), None);
+    }
+
+    #[test]
+    fn is_what_a_map_would_be_over_checkpoints_and_new_windows() {
+        let mut random = 1_u64;
+        let mut below = |end: u64| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % end
+        };
+        let mut dedupe = Dedupe::new(5000);
+        let mut model: BTreeMap<Vec<u8>, (u64, i64)> = BTreeMap::new();
+        for now in 0..60_000 {
+            let id = vec![b'a' + (now % 7) as u8; 1 + below(400) as usize];
+            let window = dedupe.window;
+            let known = model.get(&id).filter(|(_, at)| at + window > now);
+            assert_eq!(dedupe.find(&id, now), known.map(|(seq, _)| *seq));
+            if known.is_none() {
+                dedupe.expire(now);
+                dedupe.insert(&id, now as u64, now);
+                model.insert(id, (now as u64, now));
+            }
+            if now % 10_000 == 9999 {
+                let mut bytes = Vec::new();
+                dedupe.write(&mut bytes);
+                let mut read = Dedupe::new(5000 + now / 10);
+                let mut from = Reader { rest: &bytes };
+                read.read(&mut from).unwrap();
+                assert!(from.rest.is_empty());
+                // What the old window had let go stays gone.
+                dedupe.expire(now);
+                model.retain(|_, (_, at)| *at + dedupe.window > now);
+                read.expire(now);
+                model.retain(|_, (_, at)| *at + read.window > now);
+                dedupe = read;
+            }
+        }
+        let held: usize = dedupe.records.chunks.iter().map(Vec::len).sum();
+        assert!(held < 2 * CHUNK + 420 * dedupe.records.count as usize);
     }
 }

@@ -27,8 +27,9 @@ const MOST: usize = 1 << 16;
 const BATCH: usize = 8192;
 
 impl Stream {
-    /// Sets the time of the next sweep, if none is set that comes early enough.
+    /// Sets the time of the next sweep, if none is set that comes early enough, and that of the window of ids.
     pub(crate) fn arm_expiry(&mut self, env: &mut Env<'_>) {
+        self.arm_dedupe(env);
         if self.config.max_age <= 0 && self.deadlines.is_empty() {
             return;
         }
