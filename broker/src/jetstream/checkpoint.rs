@@ -3,6 +3,7 @@
 //! ```text
 //! version u8, account u64, created i64, config JSON,
 //! deadlines of messages: count, then sequence, time each (also of messages that are gone),
+//! last sequence that was applied when this was noted, first one that a consumer in memory may hold,
 //! last message id, ids: count, then sequence, time, id each,
 //! consumers: count, then name, created, config JSON, snapshot each
 //! ```
@@ -11,16 +12,22 @@ use jetwake_protocol::jetstream::consumer::ConsumerConfig;
 use jetwake_protocol::jetstream::json::{Rules, from_json, to_json};
 use jetwake_protocol::jetstream::stream::StreamConfig;
 
+use crate::jetstream::consumer::Consumer;
 use crate::jetstream::entry::{Malformed, Reader, put_bytes, put_i64, put_u64};
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{AccountId, Timestamp};
 use crate::jetstream::stream::Stream;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 impl Stream {
     /// Appends what decisions change at once: message ids and consumers.
     pub(crate) fn note_decided(&self, into: &mut Vec<u8>) {
+        put_u64(into, self.messages.state().last_seq);
+        let volatile = self.consumers.iter();
+        let volatile = volatile.filter(|one| one.config().memory_storage);
+        let held = volatile.map(Consumer::first_held).min();
+        put_u64(into, held.unwrap_or(u64::MAX));
         put_bytes(into, &self.last_msg_id);
         self.dedupe.write(into);
         let kept = || {
@@ -60,6 +67,11 @@ impl Stream {
         from: &mut Reader<'_>,
         env: &mut Env<'_>,
     ) -> Result<(), Malformed> {
+        self.recheck.set_tail(from.u64()?);
+        let held = from.u64()?;
+        if held < u64::MAX {
+            self.recheck.add(held, u64::MAX);
+        }
         self.last_msg_id = from.bytes()?.to_vec();
         self.dedupe.read(from)?;
         for _ in 0..from.u64()? {

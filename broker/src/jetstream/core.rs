@@ -441,7 +441,11 @@ impl Core {
         out: &mut dyn Outbox,
     ) {
         self.with_stream(id, now, out, |stream, env| {
-            if let (Some(group), Some(one)) = (stream.group, stream.consumers.get(consumer)) {
+            let Some(one) = stream.consumers.get(consumer) else {
+                return;
+            };
+            let from = one.first_held();
+            if let Some(group) = stream.group {
                 env.log.control(
                     group,
                     &Entry::ConsumerDelete {
@@ -450,7 +454,7 @@ impl Core {
                 );
             }
             stream.close_consumer(consumer, env);
-            stream.release_unneeded(env);
+            stream.release_unneeded(from, env);
         });
     }
 

@@ -69,8 +69,7 @@ impl Core {
                     });
                     stream.look_for_strays(consumer);
                 }
-                stream.release_unneeded(env);
-                stream.release_settled(env);
+                stream.release_rechecked(env);
             });
         }
     }
@@ -322,6 +321,9 @@ impl Stream {
                 else {
                     return false;
                 };
+                if let Some(old) = self.consumers.id(name).and_then(|id| self.consumers.get(id)) {
+                    self.recheck.add(old.first_held(), u64::MAX);
+                }
                 return self.restore_consumer(name, created, config, snapshot, env);
             }
             Entry::ConsumerOp { name, op } => {
@@ -331,15 +333,20 @@ impl Stream {
                 let Some(id) = self.consumers.id(name) else {
                     return true;
                 };
-                let consumer = self.consumers.get_mut(id);
-                return consumer.is_none_or(|consumer| consumer.replay(op).is_ok());
+                let Some(consumer) = self.consumers.get_mut(id) else {
+                    return true;
+                };
+                let before = (consumer.first_held(), consumer.next_seq());
+                let good = consumer.replay(op).is_ok();
+                self.recheck.add(before.0, before.1.max(consumer.next_seq()));
+                return good;
             }
             Entry::ConsumerDelete { name } => {
                 let id = std::str::from_utf8(name)
                     .ok()
                     .and_then(|name| self.consumers.id(name));
-                if let Some(id) = id {
-                    self.consumers.remove(id);
+                if let Some(gone) = id.and_then(|id| self.consumers.remove(id)) {
+                    self.recheck.add(gone.first_held(), u64::MAX);
                 }
             }
             Entry::Drop => {}

@@ -123,6 +123,14 @@ impl Consumer {
         self.state.next
     }
 
+    /// The lowest stream sequence that it may hold: all messages below are settled, or were never for it.
+    #[must_use]
+    pub fn first_held(&self) -> u64 {
+        let given_up = self.state.given_up.keys().next().copied();
+        let floor = self.state.floor.stream.saturating_add(1);
+        given_up.map_or(floor, |seq| seq.min(floor))
+    }
+
     /// Whether it may have something to deliver or to write: pump it.
     #[must_use]
     pub fn dirty(&self) -> bool {

@@ -239,12 +239,13 @@ impl Stream {
         config: ConsumerConfig,
         env: &mut Env<'_>,
     ) -> Option<()> {
-        let before = self.consumers.get(id)?.config().clone();
+        let old = self.consumers.get(id)?;
+        let (before, from) = (old.config().clone(), old.first_held());
         self.with_consumer(id, env, |consumer, ctx| consumer.update(ctx, config))?;
         self.index_again(id, &before);
         let consumer = self.consumers.get(id)?;
         Self::log_consumer(self.group, consumer, env)?;
-        self.release_unneeded(env);
+        self.release_unneeded(from, env);
         Some(())
     }
 
@@ -268,9 +269,10 @@ impl Stream {
         seq: u64,
         env: &mut Env<'_>,
     ) -> Option<Result<u64, ResetError>> {
+        let from = self.consumers.get(id)?.first_held();
         let moved = self.with_consumer(id, env, |consumer, ctx| consumer.reset(ctx, seq))?;
         if moved.is_ok() {
-            self.release_unneeded(env);
+            self.release_unneeded(from, env);
         }
         Some(moved)
     }

@@ -42,6 +42,7 @@ use crate::jetstream::stream::deadlines::Deadlines;
 use crate::jetstream::stream::dedupe::Dedupe;
 use crate::jetstream::stream::fast::FastBatches;
 use crate::jetstream::stream::notify::Audience;
+use crate::jetstream::stream::retention::Recheck;
 use crate::jetstream::stream::rewrite::Rewrite;
 use crate::jetstream::stream::staged::Staged;
 
@@ -80,6 +81,8 @@ pub(crate) struct Stream {
     pub(crate) fast: FastBatches,
     /// During recovery: a batch of which not everything was read yet.
     pub(crate) partial: Option<Partial>,
+    /// During recovery: what consumers may have let go.
+    pub(crate) recheck: Recheck,
     /// What applying did and consumers have not heard of.
     pub(crate) changes: Vec<Change>,
     /// Lists that telling them takes.
@@ -127,6 +130,7 @@ impl Stream {
             batches: Batches::default(),
             fast: FastBatches::default(),
             partial: None,
+            recheck: Recheck::default(),
             changes: Vec::new(),
             audience: Audience::default(),
             released: Vec::new(),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::rig::{Rig, SECOND, block};
 use crate::jetstream::Settings;
+use crate::jetstream::io::Event;
 
 #[test]
 fn everything_acknowledged_survives_every_crash() {
@@ -210,4 +211,71 @@ fn consumer(rig: &mut Rig) -> String {
         part("num_pending"),
     ]
     .join(" ")
+}
+
+/// What an operation on a stream with consumers `a` and `b` may be.
+fn consume(rig: &mut Rig, random: &mut u64, step: usize) {
+    *random = random
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    let choice = (*random >> 33) as usize;
+    let name = ["a", "b"][choice / 16 % 2];
+    match choice % 16 {
+        0 => {
+            rig.send(&format!("$JS.API.CONSUMER.DELETE.S.{name}"), "_INBOX.d", "", "");
+        }
+        1 => {
+            let config = format!(
+                r#"{{"stream_name":"S","config":{{"durable_name":"{name}","ack_policy":"explicit","filter_subject":"s.{name}"}}}}"#
+            );
+            rig.send(&format!("$JS.API.CONSUMER.CREATE.S.{name}"), "_INBOX.c", "", &config);
+        }
+        2..8 => {
+            rig.take();
+            let next = format!("$JS.API.CONSUMER.MSG.NEXT.S.{name}");
+            rig.send(&next, "_INBOX.n", "", r#"{"batch":5,"no_wait":true}"#);
+            rig.handle(Event::BatchEnd);
+            let replies: Vec<String> = rig.take().into_iter().map(|one| one.reply).collect();
+            for reply in replies.iter().filter(|reply| reply.starts_with("$JS.ACK")) {
+                rig.send(reply, "", "", ["+ACK", "+ACK", "-NAK"][choice / 64 % 3]);
+            }
+        }
+        _ => {
+            let subject = ["s.a", "s.b"][step % 2];
+            rig.send(subject, "_INBOX.p", "", &"x".repeat(300));
+        }
+    }
+}
+
+#[test]
+fn nothing_stays_that_consumers_were_done_with() {
+    for (seed, retention) in (1..25).flat_map(|seed| [(seed, "interest"), (seed, "workqueue")]) {
+        let mut rig = Rig::new();
+        let mut random = seed;
+        rig.stream(&format!(r#"{{"name":"S","subjects":["s.*"],"retention":"{retention}"}}"#));
+        for step in 0..400 {
+            consume(&mut rig, &mut random, step);
+            match step % 7 {
+                // What was handed over is written, and lost or not with the power.
+                6 if step % 3 == 0 => {
+                    rig.handle(Event::BatchEnd);
+                    rig.write();
+                }
+                0 | 3 => rig.settle(),
+                _ => {}
+            }
+            if step % 80 == 79 {
+                // Nobody wants these by the time they are stored, and what lets them go is lost.
+                rig.settle();
+                rig.send("s.a", "_INBOX.p", "", "late");
+                rig.send("$JS.API.CONSUMER.DELETE.S.a", "_INBOX.d", "", "");
+                rig.commit();
+                rig = rig.crash(seed + step as u64);
+                rig.settle();
+                let stream = rig.core.core_mut().streams.get_mut(1).unwrap();
+                let late = stream.let_go_late();
+                assert!(late.is_empty(), "{retention} {seed} {step}: {late:?}");
+            }
+        }
+    }
 }

@@ -198,6 +198,15 @@ impl Rig {
         }
     }
 
+    /// Ends the batch and makes it durable; what that leads to is not written any more.
+    pub(super) fn commit(&mut self) {
+        self.handle(Event::BatchEnd);
+        if self.writer.write().unwrap().is_some() {
+            let durable = self.writer.sync().unwrap();
+            self.handle(Event::Durable(durable));
+        }
+    }
+
     /// Writes what was handed over, without making it durable.
     pub(super) fn write(&mut self) {
         self.writer.write().unwrap();
