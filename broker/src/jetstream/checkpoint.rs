@@ -21,6 +21,15 @@ use crate::jetstream::stream::Stream;
 const VERSION: u8 = 3;
 
 impl Stream {
+    /// Writes to the log what consumers gathered for it.
+    pub(crate) fn flush_consumers(&mut self, env: &mut Env<'_>) {
+        for id in self.consumers.ids() {
+            if self.consumers.get(id).is_some_and(Consumer::has_gathered) {
+                self.with_consumer(id, env, |one, ctx| one.flush(ctx));
+            }
+        }
+    }
+
     /// Appends what decisions change at once: message ids and consumers.
     pub(crate) fn note_decided(&self, into: &mut Vec<u8>) {
         put_u64(into, self.messages.state().last_seq);

@@ -9,6 +9,7 @@ use jetwake_storage::{Lsn, Retire};
 use crate::jetstream::core::Core;
 use crate::jetstream::io::{Job, JobDone, Level, Outbox, Timestamp};
 use crate::jetstream::log::GroupId;
+use crate::jetstream::stream::Stream;
 
 /// Nanoseconds after which a failed job is tried again.
 const RETRY: i64 = 5_000_000_000;
@@ -108,7 +109,7 @@ impl Core {
                     }
                 }
                 if let Round::Copying(retire) = std::mem::take(&mut self.maintenance.round) {
-                    self.note(retire, out);
+                    self.note(retire, now, out);
                 }
             }
             JobDone::Checkpoint(Ok(done)) => {
@@ -141,8 +142,12 @@ impl Core {
     }
 
     /// Notes what is decided.
-    fn note(&mut self, retire: Retire, out: &mut dyn Outbox) {
+    fn note(&mut self, retire: Retire, now: Timestamp, out: &mut dyn Outbox) {
         let groups = self.groups_of(&retire);
+        for (_, id) in &groups {
+            // What consumers gathered for the log belongs before the position, or it would be performed twice.
+            self.with_stream(*id, now, out, Stream::flush_consumers);
+        }
         let noted = groups.into_iter().filter_map(|(group, id)| {
             let stream = self.streams.get(id)?;
             let mut blob = Vec::new();

@@ -321,7 +321,11 @@ impl Stream {
                 else {
                     return false;
                 };
-                if let Some(old) = self.consumers.id(name).and_then(|id| self.consumers.get(id)) {
+                if let Some(old) = self
+                    .consumers
+                    .id(name)
+                    .and_then(|id| self.consumers.get(id))
+                {
                     self.recheck.add(old.first_held(), u64::MAX);
                 }
                 return self.restore_consumer(name, created, config, snapshot, env);
@@ -338,7 +342,8 @@ impl Stream {
                 };
                 let before = (consumer.first_held(), consumer.next_seq());
                 let good = consumer.replay(op).is_ok();
-                self.recheck.add(before.0, before.1.max(consumer.next_seq()));
+                self.recheck
+                    .add(before.0, before.1.max(consumer.next_seq()));
                 return good;
             }
             Entry::ConsumerDelete { name } => {

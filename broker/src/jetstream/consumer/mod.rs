@@ -178,6 +178,12 @@ impl Consumer {
         self.log.push(op, now);
     }
 
+    /// Whether there is anything to [`flush`](Self::flush).
+    #[must_use]
+    pub fn has_gathered(&self) -> bool {
+        !self.log.is_empty()
+    }
+
     /// Writes what was gathered for the log; the answers that wait for it follow when it is durable. After it a
     /// [`snapshot`](Self::snapshot) covers exactly what is in the log.
     pub fn flush(&mut self, ctx: &mut Ctx<'_>) {

@@ -222,13 +222,23 @@ fn consume(rig: &mut Rig, random: &mut u64, step: usize) {
     let name = ["a", "b"][choice / 16 % 2];
     match choice % 16 {
         0 => {
-            rig.send(&format!("$JS.API.CONSUMER.DELETE.S.{name}"), "_INBOX.d", "", "");
+            rig.send(
+                &format!("$JS.API.CONSUMER.DELETE.S.{name}"),
+                "_INBOX.d",
+                "",
+                "",
+            );
         }
         1 => {
             let config = format!(
                 r#"{{"stream_name":"S","config":{{"durable_name":"{name}","ack_policy":"explicit","filter_subject":"s.{name}"}}}}"#
             );
-            rig.send(&format!("$JS.API.CONSUMER.CREATE.S.{name}"), "_INBOX.c", "", &config);
+            rig.send(
+                &format!("$JS.API.CONSUMER.CREATE.S.{name}"),
+                "_INBOX.c",
+                "",
+                &config,
+            );
         }
         2..8 => {
             rig.take();
@@ -252,7 +262,9 @@ fn nothing_stays_that_consumers_were_done_with() {
     for (seed, retention) in (1..25).flat_map(|seed| [(seed, "interest"), (seed, "workqueue")]) {
         let mut rig = Rig::new();
         let mut random = seed;
-        rig.stream(&format!(r#"{{"name":"S","subjects":["s.*"],"retention":"{retention}"}}"#));
+        rig.stream(&format!(
+            r#"{{"name":"S","subjects":["s.*"],"retention":"{retention}"}}"#
+        ));
         for step in 0..400 {
             consume(&mut rig, &mut random, step);
             match step % 7 {
