@@ -362,10 +362,11 @@ fn reopen(dir: &Path) {
     let (_, _) = append_all(&mut store, &mut writer, BATCH, MESSAGES + 1);
     let retire = store.plan_retire(writer.durable(), 0).unwrap();
     let mut job = store.begin_copy(retire.through);
-    job.add(1, &messages);
+    job.add(1, &mut messages);
     let copied = job.run().unwrap();
     store.finish_copy(&copied);
     copied.relocate(1, &mut messages);
+    drop(copied);
     let mut checkpoint = store.begin_checkpoint(Some(&retire));
     checkpoint.add(1, writer.durable(), b"", Some(&mut messages));
     let done = store.seal_checkpoint(checkpoint).run().unwrap();
@@ -419,7 +420,7 @@ fn groups(dir: &Path) {
     }
     let retire = store.plan_retire(writer.durable(), 0).unwrap();
     let mut job = store.begin_copy(retire.through);
-    for (at, messages) in all.iter().enumerate() {
+    for (at, messages) in all.iter_mut().enumerate() {
         job.add(at as u64 + 1, messages);
     }
     let copied = job.run().unwrap();
@@ -429,6 +430,7 @@ fn groups(dir: &Path) {
         copied.relocate(at as u64 + 1, messages);
     }
     println!("relocate 10,000 groups: {:?}", started.elapsed());
+    drop(copied);
     let mut checkpoint = store.begin_checkpoint(Some(&retire));
     let started = Instant::now();
     for (at, messages) in all.iter_mut().enumerate() {

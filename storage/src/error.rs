@@ -10,6 +10,9 @@ pub enum StoreError {
     /// Another process, or another part of this one, has the directory open.
     #[error("the store directory {0} is in use by another process")]
     Locked(PathBuf),
+    /// A file is of a version from before the first release, which is not read any more.
+    #[error("{0} was written by an earlier development version")]
+    Old(String),
     /// The disk refused a call while the store was opened or a job ran; nothing was promised on it.
     #[error("cannot {what} {name}: {source}")]
     Io {

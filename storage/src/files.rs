@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskFile, DiskLock, Map};
 use crate::error::StoreError;
@@ -340,6 +340,8 @@ pub(crate) struct Files {
     table: RwLock<Table>,
     /// Whether the names of the directories above are durable.
     anchored: AtomicBool,
+    /// What was found damaged while the store was in use, one line each.
+    damage: Mutex<Vec<String>>,
     /// Held as long as anybody can reach the files.
     _lock: Box<dyn DiskLock>,
 }
@@ -364,6 +366,7 @@ impl Files {
                 open_max: OPEN_MAX,
             }),
             anchored: AtomicBool::new(false),
+            damage: Mutex::default(),
             _lock: lock,
         })
     }
@@ -462,6 +465,14 @@ impl Files {
                 record.read(&*file, seq, offset)
             }
         }
+    }
+
+    pub(crate) fn note_damage(&self, line: String) {
+        self.damage.lock().push(line);
+    }
+
+    pub(crate) fn take_damage(&self) -> Vec<String> {
+        std::mem::take(&mut *self.damage.lock())
     }
 
     /// Reads a message with bytes that outlive the table.

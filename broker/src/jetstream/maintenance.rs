@@ -50,6 +50,9 @@ impl Core {
         if self.log.failed || now < self.maintenance.not_before {
             return;
         }
+        for line in self.log.store.take_damage() {
+            out.log(Level::Error, &format!("JetStream storage: {line}"));
+        }
         if !self.maintenance.making_spare
             && let Some(job) = self.log.store.plan_spare()
         {
@@ -70,8 +73,8 @@ impl Core {
         for (group, id) in self.groups_of(&retire) {
             let messages = self
                 .streams
-                .get(id)
-                .and_then(|stream| stream.messages.as_file());
+                .get_mut(id)
+                .and_then(|stream| stream.messages.as_file_mut());
             if let Some(messages) = messages {
                 job.add(group, messages);
             }

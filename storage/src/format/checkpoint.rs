@@ -6,6 +6,8 @@ use crate::position::Lsn;
 /// Size of a checkpoint's header and of a section's.
 pub(crate) const CHECKPOINT_HEADER: usize = 64;
 
+/// The version of checkpoint files that this code writes and reads.
+const CHECKPOINT_VERSION: u16 = 2;
 const FILE_MAGIC: &[u8; 8] = b"JWCHKP\r\n";
 const SECTION_MAGIC: [u8; 4] = *b"JWGS";
 
@@ -22,7 +24,7 @@ pub(crate) struct CheckpointHeader {
 
 impl CheckpointHeader {
     pub(crate) fn encode(&self) -> [u8; CHECKPOINT_HEADER] {
-        let mut bytes = head(FILE_MAGIC, self.number, self.generation);
+        let mut bytes = head(FILE_MAGIC, CHECKPOINT_VERSION, self.number, self.generation);
         put(&mut bytes, 32, self.sections.to_le_bytes());
         put(&mut bytes, 36, self.retired.to_le_bytes());
         put(&mut bytes, 40, self.durable.0.to_le_bytes());
@@ -31,7 +33,7 @@ impl CheckpointHeader {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeadError> {
-        let fields = check_head(bytes, FILE_MAGIC)?;
+        let fields = check_head(bytes, FILE_MAGIC, CHECKPOINT_VERSION)?;
         Ok(Self {
             number: fields.u32(20),
             generation: fields.u64(24),

@@ -16,6 +16,8 @@ pub(crate) const BATCHES_START: u32 = 4096;
 /// Size of a batch header.
 pub(crate) const BATCH_HEADER: usize = 48;
 
+/// The version of journal files that this code writes and reads.
+const JOURNAL_VERSION: u16 = 1;
 const FILE_MAGIC: &[u8; 8] = b"JWJRNL\r\n";
 const BATCH_MAGIC: [u8; 4] = *b"JWBT";
 const WATERMARK_MAGIC: [u8; 4] = *b"JWWM";
@@ -35,7 +37,7 @@ pub(crate) struct FileHeader {
 
 impl FileHeader {
     pub(crate) fn encode(&self) -> [u8; FILE_HEADER] {
-        let mut bytes = head(FILE_MAGIC, self.number, self.generation);
+        let mut bytes = head(FILE_MAGIC, JOURNAL_VERSION, self.number, self.generation);
         put(&mut bytes, 32, self.size.to_le_bytes());
         put(&mut bytes, 36, self.previous.offset().to_le_bytes());
         put(&mut bytes, 40, self.previous.file().to_le_bytes());
@@ -46,7 +48,7 @@ impl FileHeader {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeadError> {
-        let fields = check_head(bytes, FILE_MAGIC)?;
+        let fields = check_head(bytes, FILE_MAGIC, JOURNAL_VERSION)?;
         Ok(Self {
             number: fields.u32(20),
             generation: fields.u64(24),

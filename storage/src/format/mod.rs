@@ -14,8 +14,8 @@ pub(crate) use checkpoint::{
     CHECKPOINT_HEADER, CheckpointHeader, SectionHeader, SectionKind, put_varint, take_varint,
 };
 pub(crate) use segment::{
-    DIRECTORY_ENTRY, DirectoryEntry, ROW, Row, SEGMENT_HEADER, Trailer, decode_segment_header,
-    encode_segment_header,
+    BodyRef, DIRECTORY_ENTRY, DirectoryEntry, KEY_ENTRY, KeyEntry, ROW, Row, SEGMENT_HEADER,
+    SegmentHeader, Trailer,
 };
 
 pub(crate) use journal::{
@@ -26,9 +26,6 @@ pub(crate) use record::{
     HeaderError, RECORD_HEADER, RecordHeader, encode_record, padded, record_size, restamp,
 };
 pub use record::{Kind, Record};
-
-/// The version that this code writes and the highest it reads.
-pub(crate) const VERSION: u16 = 1;
 
 /// The start of every checksum that is bound to a place: a generation, then an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +80,10 @@ pub(crate) fn put<const N: usize>(header: &mut [u8], at: usize, bytes: [u8; N]) 
 }
 
 /// Begins a 64-byte file header: magic, version, length and number; [`seal_head`] completes it.
-pub(crate) fn head(magic: &[u8; 8], number: u32, generation: u64) -> [u8; 64] {
+pub(crate) fn head(magic: &[u8; 8], version: u16, number: u32, generation: u64) -> [u8; 64] {
     let mut bytes = [0; 64];
     put(&mut bytes, 0, *magic);
-    put(&mut bytes, 12, VERSION.to_le_bytes());
+    put(&mut bytes, 12, version.to_le_bytes());
     put(&mut bytes, 14, 64_u16.to_le_bytes());
     put(&mut bytes, 20, number.to_le_bytes());
     put(&mut bytes, 24, generation.to_le_bytes());
@@ -106,12 +103,18 @@ pub(crate) enum HeadError {
     Blank,
     /// Not what was written, or not ours.
     Damaged,
+    /// From an earlier version that is not read any more.
+    Old,
     /// From a later version.
     Unknown,
 }
 
-/// Checks a 64-byte file header and returns its fields.
-pub(crate) fn check_head<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Result<Fields<'a>, HeadError> {
+/// Checks a 64-byte file header, which must be of this version, and returns its fields.
+pub(crate) fn check_head<'a>(
+    bytes: &'a [u8],
+    magic: &[u8; 8],
+    version: u16,
+) -> Result<Fields<'a>, HeadError> {
     let Some(bytes) = bytes.get(..64) else {
         return Err(HeadError::Damaged);
     };
@@ -122,8 +125,11 @@ pub(crate) fn check_head<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Result<Fields<
     if bytes[..8] != *magic || fields.u32(8) != crc32c::crc32c(&bytes[12..]) {
         return Err(HeadError::Damaged);
     }
-    if fields.u16(12) > VERSION || fields.u32(16) != 0 {
+    if fields.u16(12) > version || fields.u32(16) != 0 {
         return Err(HeadError::Unknown);
+    }
+    if fields.u16(12) < version {
+        return Err(HeadError::Old);
     }
     Ok(fields)
 }

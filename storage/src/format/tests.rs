@@ -117,7 +117,7 @@ fn every_altered_bit_of_a_header_is_noticed() {
         assert!(FileHeader::decode(&bytes).is_err(), "bit {bit}");
     }
     assert_eq!(FileHeader::decode(&[0; 64]), Err(HeadError::Blank));
-    let mut later = head(b"JWJRNL\r\n", 1, 2);
+    let mut later = head(b"JWJRNL\r\n", 1, 1, 2);
     later[12] = 2;
     seal_head(&mut later);
     assert_eq!(FileHeader::decode(&later), Err(HeadError::Unknown));

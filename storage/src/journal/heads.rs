@@ -128,6 +128,7 @@ fn head_of(bytes: &[u8], number: u32, size: u32) -> Head {
             Ok(header) if header.number == number => return Head::Good(header),
             Ok(_) | Err(HeadError::Blank) => {}
             Err(HeadError::Unknown) => return Head::Bad("written by a later version"),
+            Err(HeadError::Old) => return Head::Bad("written by an earlier version"),
             Err(HeadError::Damaged) => blank &= bytes.is_empty(),
         }
     }

@@ -1,15 +1,13 @@
 //! Sequence, key and time index of one store, with the accounting; shared by all kinds of store.
 //!
-//! The index knows where a message lies only as an opaque `place`, which the owner of the bytes
-//! reads.
+//! Sealed sections come first, then the tail, which holds an entry for each message. The index knows
+//! where a message lies only as an opaque `place`, which the owner of the bytes reads. Looking for
+//! messages is in `search`.
 
 use super::keys::KeyTable;
+use super::sections::Sections;
 use super::seqmap::SeqMap;
-use super::{KeyFilter, KeyId, Meta, OutOfOrder, State};
-
-/// Messages examined one by one before a wildcard search turns to the key table, beyond twice the
-/// number of keys.
-const SCAN_MIN: usize = 64;
+use super::{KeyId, Meta, OutOfOrder, State};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
@@ -32,23 +30,22 @@ impl Entry {
 
 #[derive(Debug)]
 pub(super) struct Index {
-    entries: SeqMap<Entry>,
-    keys: KeyTable,
+    pub(super) sections: Sections,
+    pub(super) tail: SeqMap<Entry>,
+    pub(super) keys: KeyTable,
     /// First sequence while empty: last + 1, or 0 when fresh.
     empty_first: u64,
-    last_seq: u64,
+    pub(super) last_seq: u64,
     last_ts: i64,
-    bytes: u64,
-}
-
-fn meta((seq, entry): (u64, Entry)) -> Meta {
-    entry.meta(seq)
+    /// Bytes of all messages.
+    pub(super) bytes: u64,
 }
 
 impl Index {
     pub(super) fn new() -> Self {
         Self {
-            entries: SeqMap::new(),
+            sections: Sections::new(),
+            tail: SeqMap::new(),
             keys: KeyTable::new(),
             empty_first: 0,
             last_seq: 0,
@@ -57,10 +54,18 @@ impl Index {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.sections.messages == 0 && self.tail.len() == 0
+    }
+
+    pub(super) fn first(&self) -> Option<(u64, Entry)> {
+        self.sections.first().or_else(|| self.tail.first())
+    }
+
     pub(super) fn state(&self) -> State {
-        let first = self.entries.first();
+        let first = self.first();
         State {
-            messages: self.entries.len() as u64,
+            messages: self.sections.messages + self.tail.len() as u64,
             bytes: self.bytes,
             first_seq: first.map_or(self.empty_first, |(seq, _)| seq),
             first_ts: first.map_or(0, |(_, entry)| entry.timestamp),
@@ -91,30 +96,13 @@ impl Index {
         place: u64,
     ) -> Meta {
         let key = self.keys.insert(key, seq);
-        self.push(seq, timestamp, key, size, place)
-    }
-
-    /// As [`insert`](Self::insert) with a key whose name is in use.
-    pub(super) fn insert_known(
-        &mut self,
-        seq: u64,
-        timestamp: i64,
-        key: KeyId,
-        size: u32,
-        place: u64,
-    ) -> Meta {
-        self.keys.insert_known(key, seq);
-        self.push(seq, timestamp, key, size, place)
-    }
-
-    fn push(&mut self, seq: u64, timestamp: i64, key: KeyId, size: u32, place: u64) -> Meta {
         let entry = Entry {
             timestamp,
             place,
             key,
             size,
         };
-        self.entries.push(seq, entry, timestamp);
+        self.tail.push(seq, entry, timestamp);
         self.last_seq = seq;
         self.last_ts = timestamp;
         self.bytes += u64::from(size);
@@ -122,7 +110,7 @@ impl Index {
     }
 
     pub(super) fn set_first_seq(&mut self, first_seq: u64) -> Result<(), OutOfOrder> {
-        if self.entries.len() > 0 || first_seq <= self.last_seq {
+        if !self.is_empty() || first_seq <= self.last_seq {
             return Err(OutOfOrder {
                 seq: first_seq,
                 last: self.last_seq,
@@ -148,48 +136,66 @@ impl Index {
         Ok(())
     }
 
-    /// Restores the ends of a store read back from a checkpoint.
+    /// Restores the ends of a store read back from a checkpoint. When all its messages were lost,
+    /// its first sequence is the next one.
     pub(super) fn restore_ends(&mut self, empty_first: u64, last_seq: u64, last_ts: i64) {
-        self.empty_first = empty_first;
         self.last_seq = last_seq.max(self.last_seq);
         self.last_ts = last_ts;
-    }
-
-    pub(super) fn entry_mut(&mut self, seq: u64) -> Option<&mut Entry> {
-        self.entries.get_mut(seq)
-    }
-
-    pub(super) fn entries_from(&self, from: u64) -> impl Iterator<Item = (u64, Entry)> + '_ {
-        self.entries.iter_from(from)
+        self.empty_first = if self.last_seq == 0 {
+            empty_first
+        } else {
+            empty_first.max(self.last_seq.saturating_add(1))
+        };
     }
 
     pub(super) fn entry(&self, seq: u64) -> Option<Entry> {
-        self.entries.get(seq)
+        match self.sections.get(seq) {
+            Some((_, entry)) => Some(entry),
+            None => self.tail.get(seq),
+        }
     }
 
     pub(super) fn meta(&self, seq: u64) -> Option<Meta> {
-        Some(self.entries.get(seq)?.meta(seq))
+        Some(self.entry(seq)?.meta(seq))
     }
 
     pub(super) fn remove(&mut self, seq: u64) -> Option<Entry> {
-        let entry = self.entries.remove(seq)?;
+        if let Some((at, row)) = self.sections.find(seq) {
+            return Some(self.remove_sealed(at, row).1);
+        }
+        let entry = self.tail.remove(seq)?;
         self.removed(seq, &entry);
         Some(entry)
     }
 
+    fn remove_sealed(&mut self, at: usize, row: u32) -> (u64, Entry) {
+        let (seq, entry) = self.sections.kill(at, row);
+        self.bytes = self.bytes.saturating_sub(u64::from(entry.size));
+        self.keys.remove_sealed(entry.key, seq);
+        self.note_empty();
+        (seq, entry)
+    }
+
     /// Removes the first message if it is below `first_seq`.
     pub(super) fn pop_below(&mut self, first_seq: u64) -> Option<(u64, Entry)> {
-        if self.entries.first()?.0 >= first_seq {
+        if let Some(section) = self.sections.list.front() {
+            let row = section.front();
+            if section.tables.seq(row) >= first_seq {
+                return None;
+            }
+            return Some(self.remove_sealed(0, row));
+        }
+        if self.tail.first()?.0 >= first_seq {
             return None;
         }
-        let (seq, entry) = self.entries.pop_first()?;
+        let (seq, entry) = self.tail.pop_first()?;
         self.removed(seq, &entry);
         Some((seq, entry))
     }
 
     /// Notes that everything below `first_seq` is gone; past the end this consumes sequences.
     pub(super) fn raise_first(&mut self, first_seq: u64) {
-        if self.entries.len() == 0 && first_seq > self.last_seq {
+        if self.is_empty() && first_seq > self.last_seq {
             self.last_seq = first_seq - 1;
             self.empty_first = first_seq;
         }
@@ -198,180 +204,13 @@ impl Index {
     fn removed(&mut self, seq: u64, entry: &Entry) {
         self.bytes -= u64::from(entry.size);
         self.keys.remove(entry.key, seq);
-        if self.entries.len() == 0 {
+        self.note_empty();
+    }
+
+    fn note_empty(&mut self) {
+        if self.is_empty() {
             self.empty_first = self.last_seq.saturating_add(1);
         }
-    }
-
-    pub(super) fn next(&self, from: u64) -> Option<Meta> {
-        self.entries.at_or_after(from).map(meta)
-    }
-
-    pub(super) fn prev(&self, upto: u64) -> Option<Meta> {
-        self.entries.at_or_before(upto).map(meta)
-    }
-
-    pub(super) fn next_matching(&self, from: u64, filter: &dyn KeyFilter) -> Option<Meta> {
-        if filter.is_everything() {
-            return self.next(from);
-        }
-        if let Some(key) = filter.literal() {
-            let seq = self.keys.postings(self.keys.find(key)?).at_or_after(from)?;
-            return self.meta(seq);
-        }
-        match self.scan(self.entries.iter_from(from), filter) {
-            Scan::Found(found) => Some(found),
-            Scan::End => None,
-            Scan::TooLong => {
-                let matching = self.keys.iter().filter(|(_, name, _)| filter.matches(name));
-                let seq = matching
-                    .filter_map(|(_, _, list)| list.at_or_after(from))
-                    .min()?;
-                self.meta(seq)
-            }
-        }
-    }
-
-    pub(super) fn last_matching(&self, upto: u64, filter: &dyn KeyFilter) -> Option<Meta> {
-        if filter.is_everything() {
-            return self.prev(upto);
-        }
-        if let Some(key) = filter.literal() {
-            return self.last_of_id(self.keys.find(key)?, upto);
-        }
-        match self.scan(self.entries.iter_down(upto), filter) {
-            Scan::Found(found) => Some(found),
-            Scan::End => None,
-            Scan::TooLong => {
-                let matching = self.keys.iter().filter(|(_, name, _)| filter.matches(name));
-                let seq = matching
-                    .filter_map(|(_, _, list)| list.at_or_before(upto))
-                    .max()?;
-                self.meta(seq)
-            }
-        }
-    }
-
-    /// Walks messages until one matches, asking the filter once per key; gives up when walking the
-    /// keys would have been cheaper.
-    fn scan(&self, entries: impl Iterator<Item = (u64, Entry)>, filter: &dyn KeyFilter) -> Scan {
-        let budget = SCAN_MIN + 2 * self.keys.live();
-        let mut refused = Refused::default();
-        for (examined, (seq, entry)) in entries.enumerate() {
-            if examined >= budget {
-                return Scan::TooLong;
-            }
-            if refused.contains(entry.key) {
-                continue;
-            }
-            if filter.matches(self.keys.name(entry.key)) {
-                return Scan::Found(entry.meta(seq));
-            }
-            refused.add(entry.key);
-        }
-        Scan::End
-    }
-
-    pub(super) fn last_of_id(&self, key: KeyId, upto: u64) -> Option<Meta> {
-        self.meta(self.keys.postings(key).at_or_before(upto)?)
-    }
-
-    pub(super) fn first_of_id(&self, key: KeyId) -> Option<Meta> {
-        self.meta(self.keys.postings(key).first()?)
-    }
-
-    pub(super) fn count_of_id(&self, key: KeyId) -> u64 {
-        self.keys.postings(key).len() as u64
-    }
-
-    pub(super) fn count_matching(&self, from: u64, filter: &dyn KeyFilter) -> u64 {
-        if filter.is_everything() {
-            return self.entries.count_from(from) as u64;
-        }
-        if let Some(key) = filter.literal() {
-            let id = self.keys.find(key);
-            return id.map_or(0, |id| self.keys.postings(id).count_from(from)) as u64;
-        }
-        let matching = self.keys.iter().filter(|(_, name, _)| filter.matches(name));
-        matching
-            .map(|(_, _, list)| list.count_from(from) as u64)
-            .sum()
-    }
-
-    pub(super) fn last_per_key(
-        &self,
-        from: u64,
-        upto: u64,
-        filter: &dyn KeyFilter,
-        limit: usize,
-    ) -> Vec<Meta> {
-        let literal = filter.literal();
-        let mut seqs: Vec<u64> = if let Some(key) = literal {
-            let id = self.keys.find(key);
-            id.and_then(|id| self.keys.postings(id).at_or_before(upto))
-                .into_iter()
-                .collect()
-        } else {
-            let all = filter.is_everything();
-            let matching = self
-                .keys
-                .iter()
-                .filter(|(_, name, _)| all || filter.matches(name));
-            matching
-                .filter_map(|(_, _, list)| list.at_or_before(upto))
-                .collect()
-        };
-        seqs.retain(|seq| *seq >= from);
-        seqs.sort_unstable();
-        seqs.truncate(limit);
-        seqs.into_iter().filter_map(|seq| self.meta(seq)).collect()
-    }
-
-    pub(super) fn keys_matching(&self, filter: &dyn KeyFilter, visit: &mut dyn FnMut(&[u8], u64)) {
-        if let Some(key) = filter.literal() {
-            if let Some(id) = self.keys.find(key) {
-                visit(key, self.count_of_id(id));
-            }
-            return;
-        }
-        let all = filter.is_everything();
-        for (_, name, list) in self.keys.iter() {
-            if all || filter.matches(name) {
-                visit(name, list.len() as u64);
-            }
-        }
-    }
-
-    pub(super) fn seq_at(&self, timestamp: i64) -> u64 {
-        let found = self
-            .entries
-            .first_marked(timestamp, |entry| entry.timestamp >= timestamp);
-        found.map_or(self.last_seq.saturating_add(1), |(seq, _)| seq)
-    }
-
-    pub(super) fn deleted(&self, visit: &mut dyn FnMut(u64)) {
-        let Some((mut expected, _)) = self.entries.first() else {
-            return;
-        };
-        for (seq, _) in self.entries.iter_from(expected) {
-            for gap in expected..seq {
-                visit(gap);
-            }
-            let Some(next) = seq.checked_add(1) else {
-                return;
-            };
-            expected = next;
-        }
-        for gap in expected..=self.last_seq {
-            visit(gap);
-        }
-    }
-
-    pub(super) fn deleted_count(&self) -> u64 {
-        let Some((first, _)) = self.entries.first() else {
-            return 0;
-        };
-        (self.last_seq - first).saturating_sub(self.entries.len() as u64 - 1)
     }
 
     pub(super) fn key(&self, id: KeyId) -> &[u8] {
@@ -380,35 +219,5 @@ impl Index {
 
     pub(super) fn key_id(&self, key: &[u8]) -> Option<KeyId> {
         self.keys.find(key)
-    }
-}
-
-enum Scan {
-    Found(Meta),
-    End,
-    TooLong,
-}
-
-/// Keys that a filter has refused during one scan: a short list first, a bit a key once that grows.
-#[derive(Default)]
-struct Refused {
-    last: Option<KeyId>,
-    bits: Vec<u64>,
-}
-
-impl Refused {
-    fn contains(&self, key: KeyId) -> bool {
-        let word = self.bits.get(key.0 as usize / 64);
-        self.last == Some(key) || word.is_some_and(|word| word >> (key.0 % 64) & 1 == 1)
-    }
-
-    fn add(&mut self, key: KeyId) {
-        if let Some(last) = self.last.replace(key) {
-            let word = last.0 as usize / 64;
-            if self.bits.len() <= word {
-                self.bits.resize(word + 1, 0);
-            }
-            self.bits[word] |= 1 << (last.0 % 64);
-        }
     }
 }

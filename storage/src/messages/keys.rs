@@ -1,8 +1,10 @@
-//! The keys of one store: names in one arena, a hash table of 32-bit ids, and each key's sequences.
+//! The keys of one store: names in one arena, a hash table of 32-bit ids, and what is known of each
+//! key: the sequences of its messages in the tail, and how many it has in sealed sections.
 //!
 //! An id whose last message went stays readable until the next insertion, so that the caller can
 //! still ask which key a removed message had; then the id and its name are reclaimed.
 
+use std::cell::Cell;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -20,7 +22,18 @@ const LENGTH_BITS: u32 = 16;
 struct Key {
     /// Offset in the arena above, length in the low 16 bits.
     name: u64,
+    /// Messages in the tail.
     postings: Postings,
+}
+
+/// The messages of a key in sealed sections.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SealedKey {
+    pub(super) count: u64,
+    /// At or below the first sequence.
+    pub(super) first: Cell<u64>,
+    /// At or above the last sequence.
+    pub(super) last: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -28,6 +41,8 @@ pub(super) struct KeyTable {
     names: Vec<u8>,
     dead_bytes: usize,
     keys: Vec<Key>,
+    /// By id, as far as there are keys with sealed messages.
+    sealed: Vec<SealedKey>,
     table: HashTable<u32>,
     free: Vec<u32>,
     /// Ids whose last message went since the last insertion.
@@ -42,12 +57,21 @@ fn span(name: u64) -> std::ops::Range<usize> {
     start..start + (name & ((1 << LENGTH_BITS) - 1)) as usize
 }
 
+/// Makes room for one more without doubling: a table of millions of keys is not to take twice its
+/// size.
+fn grow<T>(items: &mut Vec<T>, more: usize) {
+    if items.capacity() - items.len() < more {
+        items.reserve_exact(more.max(items.len() / 4).max(4));
+    }
+}
+
 impl KeyTable {
     pub(super) fn new() -> Self {
         Self {
             names: Vec::new(),
             dead_bytes: 0,
             keys: Vec::new(),
+            sealed: Vec::new(),
             table: HashTable::new(),
             free: Vec::new(),
             emptied: Vec::new(),
@@ -75,31 +99,72 @@ impl KeyTable {
 
     /// The id of a key that has messages.
     pub(super) fn find(&self, name: &[u8]) -> Option<KeyId> {
-        let id = self.lookup(name)?;
-        (self.keys[id as usize].postings.len() > 0).then_some(KeyId(id))
+        let id = KeyId(self.lookup(name)?);
+        (self.count(id) > 0).then_some(id)
     }
 
-    /// Adds a sequence to a key, which is created when it is new.
-    pub(super) fn insert(&mut self, name: &[u8], seq: u64) -> KeyId {
+    /// The id of a key, which is created when it is new and has no messages yet.
+    pub(super) fn id_of(&mut self, name: &[u8]) -> KeyId {
         if !self.emptied.is_empty() {
             self.reclaim();
         }
-        let id = KeyId(self.lookup(name).unwrap_or_else(|| self.create(name)));
-        self.insert_known(id, seq);
+        KeyId(self.lookup(name).unwrap_or_else(|| self.create(name)))
+    }
+
+    /// Adds a sequence of the tail to a key, which is created when it is new.
+    pub(super) fn insert(&mut self, name: &[u8], seq: u64) -> KeyId {
+        let id = self.id_of(name);
+        let count = self.count(id);
+        if let Some(key) = self.keys.get_mut(id.0 as usize) {
+            self.live += usize::from(count == 0);
+            key.postings.push(seq);
+        }
         id
     }
 
-    /// Adds a sequence to a key that exists.
-    pub(super) fn insert_known(&mut self, id: KeyId, seq: u64) {
-        if let Some(key) = self.keys.get_mut(id.0 as usize) {
-            self.live += usize::from(key.postings.len() == 0);
-            key.postings.push(seq);
+    /// Adds messages of a sealed section to a key that exists.
+    pub(super) fn add_sealed(&mut self, id: KeyId, count: u64, first: u64, last: u64) {
+        let at = id.0 as usize;
+        if count == 0 || at >= self.keys.len() {
+            return;
+        }
+        self.live += usize::from(self.count(id) == 0);
+        if self.sealed.len() <= at {
+            let more = at + 1 - self.sealed.len();
+            grow(&mut self.sealed, more);
+            self.sealed.resize(at + 1, SealedKey::default());
+        }
+        let sealed = &mut self.sealed[at];
+        if sealed.count == 0 || first < sealed.first.get() {
+            sealed.first.set(first);
+        }
+        if sealed.count == 0 || last > sealed.last.get() {
+            sealed.last.set(last);
+        }
+        sealed.count += count;
+    }
+
+    /// Moves the sequences up to `through` from a key's tail to a section, in which the key's
+    /// messages, dead ones included, lie between `first` and `last`.
+    pub(super) fn seal_tail(&mut self, id: KeyId, through: u64, (first, last): (u64, u64)) {
+        let Some(key) = self.keys.get_mut(id.0 as usize) else {
+            return;
+        };
+        let before = key.postings.len();
+        key.postings.drop_through(through);
+        let moved = before - key.postings.len();
+        if moved > 0 {
+            // The key had messages and keeps them.
+            let live = self.live;
+            self.add_sealed(id, moved as u64, first, last);
+            self.live = live;
         }
     }
 
     fn create(&mut self, name: &[u8]) -> u32 {
         let name = &name[..name.len().min((1 << LENGTH_BITS) - 1)];
         let packed = ((self.names.len() as u64) << LENGTH_BITS) | name.len() as u64;
+        grow(&mut self.names, name.len());
         self.names.extend_from_slice(name);
         let key = Key {
             name: packed,
@@ -109,6 +174,7 @@ impl KeyTable {
             self.keys[id as usize] = key;
             id
         } else {
+            grow(&mut self.keys, 1);
             self.keys.push(key);
             (self.keys.len() - 1) as u32
         };
@@ -118,47 +184,76 @@ impl KeyTable {
         id
     }
 
-    /// Takes a sequence from a key.
+    /// Takes a sequence of the tail from a key.
     pub(super) fn remove(&mut self, id: KeyId, seq: u64) {
-        let Some(key) = self.keys.get_mut(id.0 as usize) else {
+        if let Some(key) = self.keys.get_mut(id.0 as usize) {
+            key.postings.remove(seq);
+            self.lost_one(id);
+        }
+    }
+
+    /// Takes a sequence of a sealed section from a key.
+    pub(super) fn remove_sealed(&mut self, id: KeyId, seq: u64) {
+        let sealed = self.sealed.get_mut(id.0 as usize);
+        let Some(sealed) = sealed.filter(|sealed| sealed.count > 0) else {
             return;
         };
-        let before = key.postings.len();
-        key.postings.remove(seq);
-        if before > 0 && key.postings.len() == 0 {
+        sealed.count -= 1;
+        if sealed.first.get() == seq {
+            sealed.first.set(seq + 1);
+        }
+        if sealed.last.get() == seq {
+            sealed.last.set(seq.saturating_sub(1));
+        }
+        self.lost_one(id);
+    }
+
+    fn lost_one(&mut self, id: KeyId) {
+        if self.count(id) == 0 {
             self.live -= 1;
             self.emptied.push(id.0);
         }
     }
 
+    /// The messages of a key in the tail.
     pub(super) fn postings(&self, id: KeyId) -> &Postings {
         self.keys
             .get(id.0 as usize)
             .map_or(&Postings::None, |key| &key.postings)
     }
 
+    /// The messages of a key in sealed sections, if it has any.
+    pub(super) fn sealed(&self, id: KeyId) -> Option<&SealedKey> {
+        self.sealed
+            .get(id.0 as usize)
+            .filter(|sealed| sealed.count > 0)
+    }
+
+    /// How many messages a key has.
+    pub(super) fn count(&self, id: KeyId) -> u64 {
+        let sealed = self.sealed.get(id.0 as usize);
+        self.postings(id).len() as u64 + sealed.map_or(0, |sealed| sealed.count)
+    }
+
     /// Every key with messages.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (KeyId, &[u8], &Postings)> {
-        self.keys
-            .iter()
-            .enumerate()
-            .filter(|(_, key)| key.postings.len() > 0)
-            .map(|(id, key)| (KeyId(id as u32), &self.names[span(key.name)], &key.postings))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (KeyId, &[u8])> {
+        let ids = (0..self.keys.len() as u32).map(KeyId);
+        ids.filter(|id| self.count(*id) > 0)
+            .map(|id| (id, self.name(id)))
     }
 
     fn reclaim(&mut self) {
         for id in std::mem::take(&mut self.emptied) {
-            let key = &mut self.keys[id as usize];
-            let name = span(key.name);
+            let name = span(self.keys[id as usize].name);
             // The key may have come back, and an id that emptied twice is listed twice.
-            if key.postings.len() > 0 || name.is_empty() {
+            if self.count(KeyId(id)) > 0 || name.is_empty() {
                 continue;
             }
             let hash = self.hasher.hash_one(&self.names[name.clone()]);
             if let Ok(entry) = self.table.find_entry(hash, |other| *other == id) {
                 entry.remove();
                 self.dead_bytes += name.len();
-                key.name = 0;
+                self.keys[id as usize].name = 0;
                 self.free.push(id);
             }
         }

@@ -8,7 +8,11 @@ mod file;
 mod index;
 mod keys;
 mod memory;
+mod moving;
 mod postings;
+mod sealed;
+mod search;
+mod sections;
 mod seqmap;
 mod store;
 #[cfg(test)]
@@ -18,9 +22,11 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 
-pub(crate) use file::{CopyItem, LoadedSegment, MessagesState, MovedGroup, file_size};
 pub use file::{FileBodies, FileMessages};
+pub(crate) use file::{MessagesState, SectionState, size_of};
 pub use memory::{Heap, MemoryMessages};
+pub(crate) use moving::{CopyPlan, MovedGroup};
+pub(crate) use sealed::{DeadRows, Sealed};
 pub use store::{Bodies, Messages, Removal};
 
 /// A set of keys, decided by the layer above.

@@ -65,6 +65,26 @@ impl Postings {
         }
     }
 
+    /// Drops everything up to `through`.
+    pub(super) fn drop_through(&mut self, through: u64) {
+        match self {
+            Self::None => return,
+            Self::One(only) => {
+                if *only <= through {
+                    *self = Self::None;
+                }
+                return;
+            }
+            Self::Few(few) => {
+                few.drain(..few.partition_point(|seq| *seq <= through));
+            }
+            Self::Many(many) => many.drop_through(through),
+        }
+        if self.len() <= 1 {
+            *self = self.first().map_or(Self::None, Self::One);
+        }
+    }
+
     pub(super) fn first(&self) -> Option<u64> {
         match self {
             Self::None => None,

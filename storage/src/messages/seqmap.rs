@@ -184,11 +184,6 @@ impl<V: Copy> SeqMap<V> {
         Some(self.chunks[chunk].values[at])
     }
 
-    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut V> {
-        let (chunk, at) = self.locate(seq)?;
-        self.chunks[chunk].values.get_mut(at)
-    }
-
     pub(super) fn first(&self) -> Option<(u64, V)> {
         let chunk = self.chunks.front()?;
         Some(chunk.item(chunk.start))
@@ -273,6 +268,21 @@ impl<V: Copy> SeqMap<V> {
             at,
         }
         .find(|(_, value)| holds(value))
+    }
+
+    /// Drops every entry up to `seq`, whole chunks at a time.
+    pub(super) fn drop_through(&mut self, seq: u64) {
+        while let Some(chunk) = self.chunks.front() {
+            let last = chunk.deltas.len() - 1;
+            if chunk.seq(last) > seq {
+                break;
+            }
+            self.len -= chunk.live();
+            self.forget(0);
+        }
+        while self.first().is_some_and(|(first, _)| first <= seq) {
+            self.pop_first();
+        }
     }
 
     pub(super) fn remove(&mut self, seq: u64) -> Option<V> {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use super::draft::Draft;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files::{Files, SEGMENT, file_name};
-use crate::format::{DirectoryEntry, Row, Seed, Trailer, encode_segment_header, padded, restamp};
+use crate::format::{BodyRef, DirectoryEntry, Row, Seed, SegmentHeader, Trailer, padded, restamp};
+use crate::messages::KeyId;
 
 /// Written out whenever this much has gathered.
 const FLUSH_BYTES: usize = 1 << 20;
@@ -18,9 +20,29 @@ const FLUSH_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 struct SectionBuilder {
     group: u64,
-    rows: Vec<Row>,
-    key_block: Vec<u8>,
-    keys: HashMap<Box<[u8]>, u32, FixedState>,
+    draft: Draft,
+    keys: HashMap<KeyId, u32, FixedState>,
+    records: (u32, u32),
+}
+
+/// A message to be added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewRow<'a> {
+    pub(crate) seq: u64,
+    pub(crate) timestamp: i64,
+    pub(crate) size: u32,
+    /// The store's name for the key; the same for all messages of the key.
+    pub(crate) key: KeyId,
+    pub(crate) name: &'a [u8],
+}
+
+/// A section that was written.
+#[derive(Debug)]
+pub(crate) struct BuiltSection {
+    pub(crate) group: u64,
+    pub(crate) base: u64,
+    /// The store's names for its keys.
+    pub(crate) ids: Box<[KeyId]>,
 }
 
 /// A segment in the making, under a temporary name.
@@ -46,12 +68,17 @@ impl SegmentBuilder {
         let name = temporary(number);
         let created = files.disk.create(&files.path(&name));
         let file = created.map_err(|error| StoreError::io("create", name, error))?;
+        let header = SegmentHeader {
+            number,
+            generation,
+            body: BodyRef::default(),
+        };
         Ok(Self {
             number,
             generation,
             seed: Seed::new(generation),
             file,
-            buffer: encode_segment_header(number, generation).to_vec(),
+            buffer: header.encode().to_vec(),
             flushed: 0,
             records_sum: 0,
             sections: Vec::new(),
@@ -63,55 +90,44 @@ impl SegmentBuilder {
         self.flushed + self.buffer.len() as u64
     }
 
-    /// Begins a group. Messages of a group come in ascending order.
+    /// Begins a section. Groups come in ascending order, and the sections of a group, and the
+    /// messages of a section.
     pub(crate) fn begin(&mut self, group: u64) {
-        let (rows, key_block, keys) = (Vec::new(), Vec::new(), HashMap::default());
+        let at = self.len() as u32;
         self.sections.push(SectionBuilder {
             group,
-            rows,
-            key_block,
-            keys,
+            draft: Draft::default(),
+            keys: HashMap::default(),
+            records: (at, at),
         });
     }
 
-    /// Whether the current group's table can take this sequence.
+    /// Whether the current section's table can take this sequence.
     pub(crate) fn accepts(&self, seq: u64) -> bool {
         let first = self
             .sections
             .last()
-            .and_then(|section| section.rows.first());
+            .and_then(|section| section.draft.rows.first());
         first.is_none_or(|row| seq - row.seq <= u64::from(u32::MAX))
     }
 
-    /// Adds a message; `record` appends its bytes and says how long its key is. Returns its offset.
-    pub(crate) fn add(
-        &mut self,
-        seq: u64,
-        timestamp: i64,
-        size: u32,
-        record: &[u8],
-        key: &[u8],
-    ) -> Result<u32, StoreError> {
+    /// Adds a message with the bytes of its record.
+    pub(crate) fn add(&mut self, row: &NewRow<'_>, record: &[u8]) -> Result<(), StoreError> {
         let offset = self.len() as u32;
         let start = self.buffer.len();
         self.buffer.extend_from_slice(record);
         self.buffer.resize(start + padded(record.len()), 0);
         restamp(&mut self.buffer[start..], self.seed, offset);
         self.records_sum = crc32c::crc32c_append(self.records_sum, &self.buffer[start..]);
+        let end = self.len() as u32;
         if let Some(section) = self.sections.last_mut() {
-            let key = section.key(key);
-            section.rows.push(Row {
-                seq,
-                offset,
-                timestamp,
-                key,
-                size,
-            });
+            section.add(row, offset);
+            section.records.1 = end;
         }
         if self.buffer.len() >= FLUSH_BYTES {
             self.flush()?;
         }
-        Ok(offset)
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
@@ -125,20 +141,26 @@ impl SegmentBuilder {
     }
 
     /// Writes the tables and gives the file its name; the directory is not synced yet.
-    pub(crate) fn seal(mut self, files: &Files) -> Result<(), StoreError> {
+    pub(crate) fn seal(mut self, files: &Files) -> Result<Vec<BuiltSection>, StoreError> {
         let mut directory = Vec::new();
+        let mut built = Vec::new();
         let sections = std::mem::take(&mut self.sections);
-        for section in &sections {
-            let entry = self.write_tables(section)?;
+        for section in sections
+            .into_iter()
+            .filter(|section| !section.draft.rows.is_empty())
+        {
+            let (entry, section) = self.write_tables(section)?;
             directory.extend_from_slice(&entry.encode());
+            built.push(section);
         }
         let trailer = Trailer {
             number: self.number,
             generation: self.generation,
             directory: self.len(),
-            sections: sections.len() as u32,
+            sections: built.len() as u32,
             directory_sum: crc32c::crc32c(&directory),
             records_sum: self.records_sum,
+            body: BodyRef::default(),
         };
         self.buffer.extend_from_slice(&directory);
         self.buffer.extend_from_slice(&trailer.encode());
@@ -149,38 +171,39 @@ impl SegmentBuilder {
             .map_err(|error| StoreError::io("sync", name.clone(), error))?;
         let to = files.path(&file_name(SEGMENT, self.number));
         let renamed = files.disk.rename(&files.path(&name), &to);
-        renamed.map_err(|error| StoreError::io("rename", name, error))
+        renamed.map_err(|error| StoreError::io("rename", name, error))?;
+        Ok(built)
     }
 
-    fn write_tables(&mut self, section: &SectionBuilder) -> Result<DirectoryEntry, StoreError> {
-        let base_seq = section.rows.first().map_or(0, |row| row.seq);
-        let mut entry = DirectoryEntry {
-            group: section.group,
-            base_seq,
-            last_seq: section.rows.last().map_or(0, |row| row.seq),
-            keys_at: self.len(),
-            keys: section.keys.len() as u32,
-            rows: section.rows.len() as u32,
-            bytes: section.rows.iter().map(|row| u64::from(row.size)).sum(),
-            ..DirectoryEntry::default()
-        };
-        let mut tables = section.key_block.clone();
-        tables.resize(padded(tables.len()), 0);
-        entry.rows_at = entry.keys_at + tables.len() as u64;
-        for row in &section.rows {
-            tables.extend_from_slice(&row.encode(base_seq));
+    fn write_tables(
+        &mut self,
+        mut section: SectionBuilder,
+    ) -> Result<(DirectoryEntry, BuiltSection), StoreError> {
+        let encoded = section.draft.encode();
+        let mut by_draft = vec![KeyId(0); encoded.order.len()];
+        for (id, at) in &section.keys {
+            by_draft[*at as usize] = *id;
         }
-        entry.sum = crc32c::crc32c(&tables);
-        self.buffer.extend_from_slice(&tables);
+        let ids = encoded.order.iter().map(|at| by_draft[*at as usize]);
+        let keys_at = self.len();
+        let entry = DirectoryEntry {
+            group: section.group,
+            keys_at,
+            rows_at: keys_at + encoded.keys.len() as u64,
+            records: section.records,
+            ..encoded.entry
+        };
+        let built = BuiltSection {
+            group: section.group,
+            base: entry.base,
+            ids: ids.collect(),
+        };
+        self.buffer.extend_from_slice(&encoded.keys);
+        self.buffer.extend_from_slice(&encoded.rows);
         if self.buffer.len() >= FLUSH_BYTES {
             self.flush()?;
         }
-        Ok(entry)
-    }
-
-    /// The groups in it.
-    pub(crate) fn groups(&self) -> Vec<u64> {
-        self.sections.iter().map(|section| section.group).collect()
+        Ok((entry, built))
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -193,15 +216,17 @@ impl SegmentBuilder {
 }
 
 impl SectionBuilder {
-    fn key(&mut self, name: &[u8]) -> u32 {
-        if let Some(key) = self.keys.get(name) {
-            return *key;
-        }
-        let key = self.keys.len() as u32;
-        self.key_block
-            .extend_from_slice(&(name.len() as u16).to_le_bytes());
-        self.key_block.extend_from_slice(name);
-        self.keys.insert(name.into(), key);
-        key
+    fn add(&mut self, row: &NewRow<'_>, offset: u32) {
+        let key = *self.keys.entry(row.key).or_insert_with(|| {
+            self.draft.names.push(row.name.into());
+            self.draft.names.len() as u32 - 1
+        });
+        self.draft.rows.push(Row {
+            seq: row.seq,
+            offset,
+            timestamp: row.timestamp,
+            key,
+            size: row.size,
+        });
     }
 }

@@ -1,35 +1,34 @@
-//! Reading a segment's tables back, and walking its records when the tables are damaged.
+//! Opening a segment: who it is, and what it holds of each group.
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use std::sync::Arc;
 
-use crate::disk::DiskFile;
+use bytes::Bytes;
+
+use super::tables::{Places, SectionTables};
+use super::walk::{self, Found};
+use crate::disk::Map;
 use crate::error::StoreError;
 use crate::files::{Files, SEGMENT, file_name};
 use crate::format::{
-    DIRECTORY_ENTRY, DirectoryEntry, HeaderError, Kind, ROW, RecordHeader, Row, SEGMENT_HEADER,
-    Seed, Trailer, decode_segment_header,
+    DIRECTORY_ENTRY, DirectoryEntry, HeadError, KEY_ENTRY, ROW, SEGMENT_HEADER, SegmentHeader,
+    Trailer, padded,
 };
-use std::sync::Arc;
-
-/// What a segment holds of one group.
-#[derive(Debug, Default)]
-pub(crate) struct Section {
-    pub(crate) keys: Vec<Box<[u8]>>,
-    pub(crate) rows: Vec<Row>,
-}
 
 /// An open segment whose identity was found.
 #[derive(Debug)]
 pub(crate) struct SegmentReader {
+    files: Arc<Files>,
     number: u32,
     pub(crate) generation: u64,
-    file: Arc<dyn DiskFile>,
-    size: u64,
-    /// The directory, unless it is damaged.
-    directory: Option<Vec<DirectoryEntry>>,
-    /// The records by group, once they had to be walked.
-    walked: Option<HashMap<u64, Section, FixedState>>,
+    /// The file from `origin` on: all of it, or the part with the tables.
+    bytes: Bytes,
+    origin: u64,
+    /// The mapping that the bytes are from, if they are.
+    map: Option<Map>,
+    /// The directory's entries, ascending by group and base, unless they are damaged.
+    directory: Option<Bytes>,
+    /// The records, once they had to be walked.
+    walked: Option<Vec<Found>>,
     /// What was found wrong.
     pub(crate) report: Vec<String>,
 }
@@ -39,12 +38,28 @@ pub(crate) struct SegmentReader {
 pub(crate) enum SegmentError {
     /// It cannot be understood; the text says why.
     Unusable(String),
-    /// The disk refused.
+    /// The disk refused, or the file is of an earlier version.
     Store(StoreError),
 }
 
+/// The header or the trailer, if it is this segment's.
+fn identity<T>(
+    name: &str,
+    number: u32,
+    decoded: Result<T, HeadError>,
+    number_of: impl Fn(&T) -> u32,
+) -> Result<Option<T>, SegmentError> {
+    match decoded {
+        Err(HeadError::Old) => Err(SegmentError::Store(StoreError::Old(name.to_owned()))),
+        Err(HeadError::Unknown) => Err(SegmentError::Unusable(format!(
+            "{name}: written by a later version"
+        ))),
+        other => Ok(other.ok().filter(|found| number_of(found) == number)),
+    }
+}
+
 impl SegmentReader {
-    pub(crate) fn open(files: &Files, number: u32) -> Result<Self, SegmentError> {
+    pub(crate) fn open(files: &Arc<Files>, number: u32) -> Result<Self, SegmentError> {
         let name = file_name(SEGMENT, number);
         let failed = |error| SegmentError::Store(StoreError::io("read", name.clone(), error));
         let file = match files.disk.open(&files.path(&name)) {
@@ -64,14 +79,12 @@ impl SegmentReader {
         file.read_at(0, &mut head).map_err(failed)?;
         let mut tail = [0; SEGMENT_HEADER];
         file.read_at(size - ends, &mut tail).map_err(failed)?;
-        let header = decode_segment_header(&head)
-            .ok()
-            .filter(|(found, _)| *found == number);
-        let trailer = Trailer::decode(&tail)
-            .ok()
-            .filter(|trailer| trailer.number == number);
+        let header = identity(&name, number, SegmentHeader::decode(&head), |head| {
+            head.number
+        })?;
+        let trailer = identity(&name, number, Trailer::decode(&tail), |tail| tail.number)?;
         let generation = match (&header, &trailer) {
-            (Some((_, generation)), _) => *generation,
+            (Some(header), _) => header.generation,
             (None, Some(trailer)) => trailer.generation,
             (None, None) => {
                 let why = format!("{name}: header and trailer are damaged");
@@ -79,10 +92,12 @@ impl SegmentReader {
             }
         };
         let mut reader = Self {
+            files: Arc::clone(files),
             number,
             generation,
-            file,
-            size,
+            bytes: Bytes::new(),
+            origin: 0,
+            map: None,
             directory: None,
             walked: None,
             report: Vec::new(),
@@ -90,117 +105,126 @@ impl SegmentReader {
         if header.is_none() {
             reader.report.push(format!("{name}: the header is damaged"));
         }
-        match trailer.and_then(|trailer| reader.read_directory(&trailer)) {
-            Some(directory) => reader.directory = Some(directory),
-            None => reader
+        let end = size - ends;
+        let found = trailer.and_then(|trailer| {
+            let len = end.checked_sub(trailer.directory)?;
+            let mut directory = vec![0; usize::try_from(len).ok()?];
+            file.read_at(trailer.directory, &mut directory).ok()?;
+            let good = u64::from(trailer.sections) * DIRECTORY_ENTRY as u64 == len
+                && crc32c::crc32c(&directory) == trailer.directory_sum;
+            good.then_some(Bytes::from(directory))
+        });
+        let Some(directory) = found else {
+            reader
                 .report
-                .push(format!("{name}: the tables' directory is damaged")),
+                .push(format!("{name}: the tables' directory is damaged"));
+            return Ok(reader);
+        };
+        if let Some(map) = file.map().map_err(failed)? {
+            reader.bytes = map.bytes().clone();
+            reader.map = Some(map);
+        } else {
+            let entries = directory.chunks_exact(DIRECTORY_ENTRY);
+            let starts = entries.map(|entry| DirectoryEntry::decode(entry).keys_at);
+            reader.origin = starts.min().unwrap_or(end).min(end);
+            let mut bytes = vec![0; usize::try_from(end - reader.origin).unwrap_or(0)];
+            file.read_at(reader.origin, &mut bytes).map_err(failed)?;
+            reader.bytes = Bytes::from(bytes);
         }
+        reader.directory = Some(directory);
         Ok(reader)
     }
 
-    fn read(&self, from: u64, to: u64) -> Option<Vec<u8>> {
-        let len = to.checked_sub(from).filter(|_| to <= self.size)?;
-        let mut bytes = vec![0; usize::try_from(len).ok()?];
-        self.file.read_at(from, &mut bytes).ok()?;
-        Some(bytes)
+    /// The section of a group that begins with the sequence `base`.
+    fn entry(&self, directory: &[u8], group: u64, base: u64) -> Option<DirectoryEntry> {
+        let entry = |at: usize| {
+            let at = at * DIRECTORY_ENTRY;
+            let bytes = directory.get(at..at + DIRECTORY_ENTRY)?;
+            Some(DirectoryEntry::decode(bytes))
+        };
+        let before = |at: u32| {
+            entry(at as usize).is_some_and(|entry| (entry.group, entry.base) < (group, base))
+        };
+        let count = (directory.len() / DIRECTORY_ENTRY) as u32;
+        let at = super::tables::partition(0, count, before);
+        entry(at as usize).filter(|entry| (entry.group, entry.base) == (group, base))
     }
 
-    fn read_directory(&self, trailer: &Trailer) -> Option<Vec<DirectoryEntry>> {
-        let len = u64::from(trailer.sections) * DIRECTORY_ENTRY as u64;
-        let bytes = self.read(trailer.directory, trailer.directory.checked_add(len)?)?;
-        if crc32c::crc32c(&bytes) != trailer.directory_sum {
+    fn slice(&self, from: u64, len: u64) -> Option<Bytes> {
+        let start = usize::try_from(from.checked_sub(self.origin)?).ok()?;
+        let end = start.checked_add(usize::try_from(len).ok()?)?;
+        (end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
+    }
+
+    /// The tables of an entry, if its key part is sound.
+    fn sound(&self, entry: DirectoryEntry) -> Option<SectionTables> {
+        let span = entry.last.checked_sub(entry.base)?;
+        if entry.rows == 0 || span < u64::from(entry.rows) - 1 {
             return None;
         }
-        Some(
-            bytes
-                .chunks_exact(DIRECTORY_ENTRY)
-                .map(DirectoryEntry::decode)
-                .collect(),
-        )
+        let keys = self.slice(entry.keys_at, entry.rows_at.checked_sub(entry.keys_at)?)?;
+        if keys.len() < (entry.keys as usize + 1) * KEY_ENTRY
+            || crc32c::crc32c(&keys) != entry.keys_sum
+        {
+            return None;
+        }
+        let rows = padded(entry.rows as usize * (ROW + 4)) as u64;
+        let rows = self.slice(entry.rows_at, rows)?;
+        let places = Places {
+            files: Arc::clone(&self.files),
+            number: self.number,
+            generation: self.generation,
+            map: self.map.clone(),
+        };
+        Some(SectionTables::new(places, entry, keys, rows))
     }
 
-    /// The messages of a group, ascending.
-    pub(crate) fn section(&mut self, group: u64) -> Section {
-        if let Some(directory) = &self.directory {
-            let Some(entry) = directory.iter().find(|entry| entry.group == group) else {
-                return Section::default();
-            };
-            if let Some(section) = self.read_section(entry) {
-                return section;
-            }
+    /// The section that a checkpoint describes by group, ends, number of rows and bytes, and the
+    /// rows of it that are lost.
+    pub(crate) fn section(&mut self, expected: &DirectoryEntry) -> (SectionTables, Vec<u32>) {
+        let found = self
+            .directory
+            .as_ref()
+            .and_then(|directory| self.entry(directory, expected.group, expected.base));
+        let same =
+            |entry: &DirectoryEntry| (entry.last, entry.rows) == (expected.last, expected.rows);
+        if let Some(tables) = found.filter(same).and_then(|entry| self.sound(entry)) {
+            return (tables, Vec::new());
+        }
+        if self.directory.is_some() {
             let name = file_name(SEGMENT, self.number);
+            let group = expected.group;
             self.report
                 .push(format!("{name}: the tables of group {group} are damaged"));
         }
-        let mut walked = match self.walked.take() {
-            Some(walked) => walked,
-            None => self.walk(),
+        let mut known = *expected;
+        if let Some(entry) = found.filter(same) {
+            known.records = entry.records;
+        }
+        let (files, number, generation) = (&self.files, self.number, self.generation);
+        let walked = self
+            .walked
+            .get_or_insert_with(|| walk::records(files, number, generation));
+        let (mut draft, lost) = walk::tables_again(walked, &known);
+        let encoded = draft.encode();
+        let entry = DirectoryEntry {
+            group: expected.group,
+            records: known.records,
+            ..encoded.entry
         };
-        let section = walked.remove(&group).unwrap_or_default();
-        self.walked = Some(walked);
-        section
+        let (keys, rows) = (Bytes::from(encoded.keys), Bytes::from(encoded.rows));
+        let places = Places {
+            files: Arc::clone(files),
+            number,
+            generation,
+            map: None,
+        };
+        (SectionTables::new(places, entry, keys, rows), lost)
     }
 
-    fn read_section(&self, entry: &DirectoryEntry) -> Option<Section> {
-        let end = entry
-            .rows_at
-            .checked_add(u64::from(entry.rows) * ROW as u64)?;
-        let bytes = self.read(entry.keys_at, end)?;
-        if crc32c::crc32c(&bytes) != entry.sum {
-            return None;
-        }
-        let keys_len = usize::try_from(entry.rows_at.checked_sub(entry.keys_at)?).ok()?;
-        let (mut block, rows) = bytes.split_at_checked(keys_len)?;
-        let mut keys = Vec::with_capacity(entry.keys as usize);
-        for _ in 0..entry.keys {
-            let (len, rest) = block.split_first_chunk::<2>()?;
-            let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
-            keys.push(key.into());
-            block = rest;
-        }
-        let rows = rows
-            .chunks_exact(ROW)
-            .map(|row| Row::decode(row, entry.base_seq))
-            .collect();
-        Some(Section { keys, rows })
-    }
-
-    /// Finds every record that proves itself, without the tables.
-    fn walk(&mut self) -> HashMap<u64, Section, FixedState> {
-        let mut found: HashMap<u64, Section, FixedState> = HashMap::default();
-        let seed = Seed::new(self.generation);
-        let Some(bytes) = self.read(0, self.size) else {
-            self.report.push(format!(
-                "{}: cannot be read",
-                file_name(SEGMENT, self.number)
-            ));
-            return found;
-        };
-        let mut at = SEGMENT_HEADER;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            match RecordHeader::decode(rest, seed, at as u32) {
-                Ok(header) if header.kind == Kind::Message => {
-                    if let Some(body) = header.body(rest) {
-                        let section = found.entry(header.group).or_default();
-                        let key = section.keys.len() as u32;
-                        let (name, headers, payload) = header.split(body);
-                        section.keys.push(name.into());
-                        section.rows.push(Row {
-                            seq: header.seq,
-                            offset: at as u32,
-                            timestamp: header.timestamp,
-                            key,
-                            size: crate::messages::file_size(name, headers, payload),
-                        });
-                    }
-                    at += header.size();
-                }
-                Ok(header) => at += header.size(),
-                Err(HeaderError::Unknown(size)) => at += size,
-                Err(HeaderError::Damaged) => at += 8,
-            }
-        }
-        found
+    /// The section that was just written.
+    pub(crate) fn built(&self, group: u64, base: u64) -> Option<SectionTables> {
+        let entry = self.entry(self.directory.as_ref()?, group, base)?;
+        self.sound(entry)
     }
 }

@@ -342,14 +342,14 @@ impl Checkpoint {
         let mut state = MessagesState::default();
         if let Some(messages) = messages {
             let erasures = messages.take_erasures();
-            self.erasures
-                .extend(erasures.into_iter().map(|(_, location)| location));
+            self.erasures.extend(erasures);
             messages.forget_dead_segments();
             state = messages.checkpoint();
             self.pins_journal |= messages.needs_journal(self.retires);
         }
         let body = state::encode(&state, blob);
-        let segments = state.segments.iter().map(|(number, _)| *number).collect();
+        let sections = state.sections.iter();
+        let segments = sections.map(|section| section.number).collect();
         self.segments.insert(group, segments);
         self.sections.push(Section {
             group,

@@ -1,7 +1,7 @@
 //! Copying what outlives the journal into segments.
 //!
-//! The owner collects what is alive in the oldest journal files, a job copies it on any thread, and
-//! the owner swaps the locations. Nothing depends on the copies until a checkpoint names them.
+//! The owner plans what is to be copied, a job copies it on any thread, and the owner puts the new
+//! sections in their places. Nothing depends on the copies until a checkpoint names them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,8 +10,8 @@ use super::Store;
 use crate::error::StoreError;
 use crate::files::{Files, RecordFile, SEGMENT, file_name};
 use crate::journal::generation;
-use crate::messages::{CopyItem, FileMessages, MovedGroup, ReadError};
-use crate::segment::SegmentBuilder;
+use crate::messages::{CopyPlan, FileMessages, MovedGroup, ReadError, Sealed};
+use crate::segment::{NewRow, SegmentBuilder, SegmentError, SegmentReader};
 
 /// Groups with less than this share a segment.
 const OWN_SEGMENT: u64 = 256 << 10;
@@ -22,14 +22,6 @@ const REWRITE_MAX: u64 = 16 << 20;
 /// Distinguishes the generations of segments from those of other files.
 const SEGMENT_FILES: u64 = 2;
 
-#[derive(Debug)]
-struct GroupItems {
-    group: u64,
-    items: Vec<CopyItem>,
-    through: u64,
-    bytes: u64,
-}
-
 /// Messages to be copied; `run` it where blocking is allowed.
 #[derive(Debug)]
 pub struct CopyJob {
@@ -39,7 +31,7 @@ pub struct CopyJob {
     through: u32,
     /// Segments that are mostly dead are rewritten as well.
     rewrites: bool,
-    groups: Vec<GroupItems>,
+    groups: Vec<(u64, CopyPlan)>,
 }
 
 /// What a copy job did.
@@ -49,12 +41,13 @@ pub struct Copied {
     groups: Vec<MovedGroup>,
     /// Number, generation, groups.
     segments: Vec<(u32, u64, Vec<u64>)>,
-    /// Messages that could not be read, by group and sequence, with the reason.
+    /// Messages that could not be read, by group and sequence, with the reason. Relocating removes
+    /// them.
     pub lost: Vec<(u64, u64, ReadError)>,
 }
 
 impl Copied {
-    /// Swaps the locations of a group's messages.
+    /// Puts a group's new sections in their places.
     pub fn relocate(&self, group: u64, messages: &mut FileMessages) {
         if let Ok(at) = self
             .groups
@@ -89,6 +82,12 @@ impl Store {
             self.segments.insert(*number, groups.clone());
         }
     }
+
+    /// What was found damaged since the store was opened or since the last call, one line each.
+    #[must_use]
+    pub fn take_damage(&self) -> Vec<String> {
+        self.files.take_damage()
+    }
 }
 
 impl CopyJob {
@@ -101,20 +100,10 @@ impl CopyJob {
 
     /// Adds what a group has in the journal files concerned, and in segments that are mostly dead.
     /// Once a group.
-    pub fn add(&mut self, group: u64, messages: &FileMessages) {
-        let (tail, through) = messages.uncopied(self.through);
+    pub fn add(&mut self, group: u64, messages: &mut FileMessages) {
         let most = if self.rewrites { REWRITE_MAX } else { 0 };
-        let mut items = messages.sparse(most);
-        // Segments that lie across each other come one after the other.
-        items.sort_unstable_by_key(|item| item.seq);
-        items.extend(tail);
-        let bytes = items.iter().map(|item| u64::from(item.size)).sum();
-        self.groups.push(GroupItems {
-            group,
-            items,
-            through,
-            bytes,
-        });
+        let plan = messages.plan_copy(self.through, most);
+        self.groups.push((group, plan));
     }
 
     /// Copies; blocks on the disk.
@@ -122,24 +111,28 @@ impl CopyJob {
     /// # Errors
     /// The disk refused. Nothing has changed then; the job may be planned again.
     pub fn run(mut self) -> Result<Copied, StoreError> {
+        let mut plans = std::mem::take(&mut self.groups);
+        // A segment's directory is in the order of groups.
+        plans.sort_unstable_by_key(|(group, _)| *group);
         let mut copied = Copied {
-            groups: Vec::new(),
+            groups: plans
+                .iter()
+                .map(|(group, plan)| plan.begin(*group))
+                .collect(),
             segments: Vec::new(),
             lost: Vec::new(),
         };
-        let groups = std::mem::take(&mut self.groups);
         let mut shared = None;
-        for group in &groups {
-            if group.bytes >= OWN_SEGMENT {
+        for (at, (_, plan)) in plans.iter().enumerate() {
+            if plan.bytes >= OWN_SEGMENT {
                 let mut own = None;
-                self.copy(group, &mut own, &mut copied)?;
+                self.copy(at, plan, &mut own, &mut copied)?;
                 self.close(own, &mut copied)?;
             } else {
-                self.copy(group, &mut shared, &mut copied)?;
+                self.copy(at, plan, &mut shared, &mut copied)?;
             }
         }
         self.close(shared, &mut copied)?;
-        copied.groups.sort_unstable_by_key(|moved| moved.group);
         if !copied.segments.is_empty() {
             let synced = self.files.sync_names();
             synced.map_err(|error| StoreError::io("sync", "the store directory", error))?;
@@ -156,6 +149,7 @@ impl CopyJob {
         )
     }
 
+    /// Completes a segment and opens its sections.
     fn close(
         &self,
         builder: Option<SegmentBuilder>,
@@ -164,53 +158,82 @@ impl CopyJob {
         let Some(builder) = builder else {
             return Ok(());
         };
-        copied
-            .segments
-            .push((builder.number(), builder.generation(), builder.groups()));
-        builder.seal(&self.files)
+        let (number, generation) = (builder.number(), builder.generation());
+        let built = builder.seal(&self.files)?;
+        let unusable = |why: &str| {
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidData, why);
+            StoreError::io("read back", file_name(SEGMENT, number), error)
+        };
+        let reader = SegmentReader::open(&self.files, number).map_err(|error| match error {
+            SegmentError::Unusable(why) => unusable(&why),
+            SegmentError::Store(error) => error,
+        })?;
+        let mut groups: Vec<u64> = built.iter().map(|section| section.group).collect();
+        groups.dedup();
+        for section in built {
+            let (group, base) = (section.group, section.base);
+            let tables = reader
+                .built(group, base)
+                .ok_or_else(|| unusable("damaged tables"))?;
+            tables.check();
+            let found = copied
+                .groups
+                .binary_search_by_key(&group, |moved| moved.group);
+            let Ok(at) = found else { continue };
+            let mut parts = copied.groups[at].parts.iter_mut();
+            let holds = |(first, last): (u64, u64)| (first..=last).contains(&base);
+            if let Some(part) = parts.find(|part| holds(part.range)) {
+                part.sections
+                    .push(Sealed::new(Arc::new(tables), section.ids));
+            }
+        }
+        copied.segments.push((number, generation, groups));
+        Ok(())
     }
 
     fn copy(
         &self,
-        group: &GroupItems,
+        at: usize,
+        plan: &CopyPlan,
         builder: &mut Option<SegmentBuilder>,
         copied: &mut Copied,
     ) -> Result<(), StoreError> {
-        let mut moved = Vec::with_capacity(group.items.len());
-        let mut begun = false;
-        for item in &group.items {
-            let full = |builder: &SegmentBuilder| {
-                builder.len() >= SEGMENT_MAX || (begun && !builder.accepts(item.seq))
-            };
-            if builder.as_ref().is_some_and(full) {
-                self.close(builder.take(), copied)?;
-                begun = false;
-            }
-            let into = match builder {
-                Some(into) => into,
-                None => builder.insert(self.create()?),
-            };
-            if !begun {
-                into.begin(group.group);
-                begun = true;
-            }
-            let number = into.number();
-            let added = self
-                .files
-                .lend_record(item.seq, item.location, |record, key| {
-                    into.add(item.seq, item.timestamp, item.size, record, key)
-                });
-            match added {
-                Ok(offset) => moved.push((item.seq, number, offset?)),
-                Err(reason) => copied.lost.push((group.group, item.seq, reason)),
+        let group = copied.groups[at].group;
+        for part in &plan.parts {
+            let mut begun = false;
+            for item in part.items() {
+                let full = |builder: &SegmentBuilder| builder.len() >= SEGMENT_MAX;
+                if builder.as_ref().is_some_and(full) {
+                    self.close(builder.take(), copied)?;
+                    begun = false;
+                }
+                let into = match builder {
+                    Some(into) => into,
+                    None => builder.insert(self.create()?),
+                };
+                if !begun || !into.accepts(item.seq) {
+                    into.begin(group);
+                    begun = true;
+                }
+                let add = |record: &[u8], name: &[u8]| {
+                    let row = NewRow {
+                        seq: item.seq,
+                        timestamp: item.timestamp,
+                        size: item.size,
+                        key: item.key,
+                        name,
+                    };
+                    into.add(&row, record)
+                };
+                match self.files.lend_record(item.seq, item.location, add) {
+                    Ok(added) => added?,
+                    Err(reason) => {
+                        copied.groups[at].lost.push(item.seq);
+                        copied.lost.push((group, item.seq, reason));
+                    }
+                }
             }
         }
-        let (group, through) = (group.group, group.through);
-        copied.groups.push(MovedGroup {
-            group,
-            through,
-            moved,
-        });
         Ok(())
     }
 }

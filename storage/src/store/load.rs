@@ -12,7 +12,7 @@ use crate::files::{CHECKPOINT, Files, RecordFile, SEGMENT, file_name, file_numbe
 use crate::format::{
     CHECKPOINT_HEADER, CheckpointHeader, HeadError, SectionHeader, SectionKind, padded,
 };
-use crate::messages::{FileMessages, LoadedSegment, Location, MessagesState};
+use crate::messages::{FileMessages, Location, MessagesState, SectionState};
 use crate::position::Lsn;
 use crate::segment::{SegmentError, SegmentReader};
 
@@ -89,6 +89,9 @@ impl Checkpoints {
         let first = CheckpointHeader::decode(&bytes);
         let last = bytes.len().saturating_sub(CHECKPOINT_HEADER);
         let second = CheckpointHeader::decode(bytes.get(last..).unwrap_or(&[]));
+        if first == Err(HeadError::Old) || second == Err(HeadError::Old) {
+            return Err(StoreError::Old(name));
+        }
         if first == Err(HeadError::Unknown) || second == Err(HeadError::Unknown) {
             self.report
                 .push(format!("{name}: written by a later version; set aside"));
@@ -159,8 +162,11 @@ impl Checkpoints {
     pub(super) fn segments(&self) -> HashMap<u32, Vec<u64>, FixedState> {
         let mut segments: HashMap<u32, Vec<u64>, FixedState> = HashMap::default();
         for (group, found) in &self.groups {
-            for (number, _) in &found.state.segments {
-                segments.entry(*number).or_default().push(*group);
+            for section in &found.state.sections {
+                let groups = segments.entry(section.number).or_default();
+                if groups.last() != Some(group) {
+                    groups.push(*group);
+                }
             }
         }
         segments
@@ -184,12 +190,14 @@ impl Checkpoints {
 pub(super) struct Segments {
     open: HashMap<u32, Option<SegmentReader>, FixedState>,
     pub(super) report: Vec<String>,
+    /// Group and sequence of each message that is lost.
+    pub(super) lost: Vec<(u64, u64)>,
 }
 
 impl Segments {
     fn get(
         &mut self,
-        files: &Files,
+        files: &Arc<Files>,
         number: u32,
     ) -> Result<Option<&mut SegmentReader>, StoreError> {
         if !self.open.contains_key(&number) {
@@ -221,19 +229,29 @@ impl Segments {
         state: &MessagesState,
     ) -> Result<FileMessages, StoreError> {
         let mut messages = FileMessages::new(Arc::clone(files));
-        let mut parts = Vec::new();
-        for (number, dead) in &state.segments {
-            if let Some(reader) = self.get(files, *number)? {
-                let section = reader.section(group);
-                parts.push(LoadedSegment {
-                    number: *number,
-                    section,
-                    dead,
-                });
-            }
+        for section in &state.sections {
+            let Some(reader) = self.get(files, section.number)? else {
+                self.note_lost(group, state.first_seq, section);
+                continue;
+            };
+            let (tables, lost) = reader.section(&section.expected(group));
+            let lost = messages.load_section(state.first_seq, section, Arc::new(tables), &lost);
+            self.lost.extend(lost.into_iter().map(|seq| (group, seq)));
         }
-        messages.load_segments(state, parts);
         Ok(messages)
+    }
+
+    /// A whole section is lost.
+    fn note_lost(&mut self, group: u64, first_seq: u64, section: &SectionState) {
+        let name = file_name(SEGMENT, section.number);
+        let (live, bytes) = (section.live, section.bytes);
+        let (base, last) = (section.base, section.last);
+        self.report.push(format!(
+            "{name}: {live} messages ({bytes} bytes) of group {group} between {base} and {last} \
+             are lost"
+        ));
+        let seqs = section.live_seqs(first_seq).unwrap_or_default();
+        self.lost.extend(seqs.into_iter().map(|seq| (group, seq)));
     }
 
     /// Everything that was found wrong. Damaged files are marked, so that they are set aside and

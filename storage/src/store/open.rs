@@ -339,7 +339,7 @@ fn recover(
             }
         })?;
     }
-    let mut lost = Vec::new();
+    let mut lost = std::mem::take(&mut segments.lost);
     for tail in tails.into_values() {
         let group = &mut groups[tail.at];
         for (first, len) in &tail.state.runs {

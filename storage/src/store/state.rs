@@ -1,7 +1,12 @@
 //! The body of a group's checkpoint section.
 
 use crate::format::{put_varint, take_varint};
-use crate::messages::MessagesState;
+use crate::messages::{DeadRows, MessagesState, SectionState};
+
+/// Dead rows as distances between runs.
+const RUNS: u8 = 0;
+/// Dead rows as words of bits.
+const WORDS: u8 = 1;
 
 /// Encodes the state of a group's messages, then the blob.
 pub(super) fn encode(state: &MessagesState, blob: &[u8]) -> Vec<u8> {
@@ -10,15 +15,16 @@ pub(super) fn encode(state: &MessagesState, blob: &[u8]) -> Vec<u8> {
     put_varint(&mut out, state.last_seq);
     out.extend_from_slice(&state.last_ts.to_le_bytes());
     put_varint(&mut out, state.copied_through);
-    put_varint(&mut out, state.segments.len() as u64);
-    for (number, dead) in &state.segments {
-        put_varint(&mut out, u64::from(*number));
-        put_varint(&mut out, dead.len() as u64);
-        let mut last = 0;
-        for seq in dead {
-            put_varint(&mut out, seq - last);
-            last = *seq;
-        }
+    put_varint(&mut out, state.sections.len() as u64);
+    for section in &state.sections {
+        put_varint(&mut out, u64::from(section.number));
+        put_varint(&mut out, section.base);
+        put_varint(&mut out, section.last - section.base);
+        put_varint(&mut out, u64::from(section.rows));
+        put_varint(&mut out, u64::from(section.live));
+        put_varint(&mut out, section.bytes);
+        put_varint(&mut out, section.total);
+        encode_dead(&section.dead, &mut out);
     }
     put_varint(&mut out, state.runs.len() as u64);
     let mut end = 0;
@@ -29,6 +35,31 @@ pub(super) fn encode(state: &MessagesState, blob: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(blob);
     out
+}
+
+/// The shorter of the two encodings.
+fn encode_dead(dead: &DeadRows, out: &mut Vec<u8>) {
+    let mut runs = Vec::new();
+    let (mut count, mut end) = (0, 0);
+    let mut rows = dead.iter(0).peekable();
+    while let Some(first) = rows.next() {
+        let mut next = first + 1;
+        while rows.next_if_eq(&next).is_some() {
+            next += 1;
+        }
+        put_varint(&mut runs, u64::from(first - end));
+        put_varint(&mut runs, u64::from(next - first));
+        (count, end) = (count + 1, next);
+        if runs.len() > dead.0.len() * 8 {
+            out.push(WORDS);
+            put_varint(out, dead.0.len() as u64);
+            out.extend(dead.0.iter().flat_map(|word| word.to_le_bytes()));
+            return;
+        }
+    }
+    out.push(RUNS);
+    put_varint(out, count);
+    out.extend_from_slice(&runs);
 }
 
 /// Decodes a body; the second part is the blob.
@@ -45,14 +76,20 @@ pub(super) fn decode(body: &[u8]) -> Option<(MessagesState, &[u8])> {
     state.last_ts = i64::from_le_bytes(*last_ts);
     state.copied_through = take_varint(bytes)?;
     for _ in 0..take_varint(bytes)? {
-        let number = u32::try_from(take_varint(bytes)?).ok()?;
-        let mut dead = Vec::new();
-        let mut last = 0_u64;
-        for _ in 0..take_varint(bytes)? {
-            last = last.checked_add(take_varint(bytes)?)?;
-            dead.push(last);
-        }
-        state.segments.push((number, dead));
+        let number = take_u32(bytes)?;
+        let base = take_varint(bytes)?;
+        let last = base.checked_add(take_varint(bytes)?)?;
+        let rows = take_u32(bytes)?;
+        state.sections.push(SectionState {
+            number,
+            base,
+            last,
+            rows,
+            live: take_u32(bytes)?,
+            bytes: take_varint(bytes)?,
+            total: take_varint(bytes)?,
+            dead: decode_dead(bytes, rows)?,
+        });
     }
     let mut end = 0_u64;
     for _ in 0..take_varint(bytes)? {
@@ -62,4 +99,35 @@ pub(super) fn decode(body: &[u8]) -> Option<(MessagesState, &[u8])> {
         state.runs.push((first, len));
     }
     Some((state, rest))
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
+    u32::try_from(take_varint(bytes)?).ok()
+}
+
+fn decode_dead(bytes: &mut &[u8], rows: u32) -> Option<DeadRows> {
+    let mut dead = DeadRows::default();
+    let (kind, after) = bytes.split_first()?;
+    *bytes = after;
+    let count = take_varint(bytes)?;
+    if *kind == WORDS {
+        let len = usize::try_from(count).ok()?.checked_mul(8)?;
+        let (words, after) = bytes.split_at_checked(len)?;
+        *bytes = after;
+        let (words, _) = words.as_chunks::<8>();
+        dead.0 = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        return Some(dead);
+    }
+    let mut end = 0_u32;
+    for _ in 0..count {
+        let first = end.checked_add(take_u32(bytes)?)?;
+        end = first.checked_add(take_u32(bytes)?)?;
+        if end > rows {
+            return None;
+        }
+        for row in first..end {
+            dead.insert(row);
+        }
+    }
+    Some(dead)
 }

@@ -6,6 +6,7 @@ mod log;
 mod maintain;
 mod redo;
 mod restart;
+mod sealed;
 mod space;
 
 use std::path::Path;
@@ -146,7 +147,7 @@ pub(crate) fn maintain(
     };
     if let Some(retire) = &retire {
         let mut job = store.begin_copy(retire.through);
-        for (id, _, messages) in groups.iter() {
+        for (id, _, messages) in groups.iter_mut() {
             if let Some(messages) = messages {
                 job.add(*id, messages);
             }

@@ -143,7 +143,19 @@ impl Rig {
         maintain(&mut self.store, self.writer.durable(), retire, groups)
     }
 
-    fn restart(self) -> Self {
+    /// Moves all messages into sections; `between` happens while the job runs.
+    pub(super) fn seal(&mut self, model: &mut Model, between: &[Op]) {
+        let mut job = self.store.begin_copy(u32::MAX);
+        job.add(GROUP, &mut self.messages);
+        let copied = job.run().unwrap();
+        for op in between {
+            self.try_step(model, op).unwrap();
+        }
+        self.store.finish_copy(&copied);
+        copied.relocate(GROUP, &mut self.messages);
+    }
+
+    pub(super) fn restart(self) -> Self {
         let disk = self.disk.kill();
         let (life, index) = (self.life + 1, self.index);
         drop(self);
@@ -185,11 +197,14 @@ enum Step {
     Restart,
     /// With or without letting journal files go.
     Maintain(bool),
+    /// Moves everything into sections, while some operations go on.
+    Seal(Vec<Op>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![30 => op().prop_map(Step::Do), 1 => Just(Step::Restart),
-        1 => any::<bool>().prop_map(Step::Maintain)];
+        1 => any::<bool>().prop_map(Step::Maintain),
+        2 => prop::collection::vec(op(), 0..8).prop_map(Step::Seal)];
     prop::collection::vec(step, 1..250)
 }
 
@@ -207,6 +222,10 @@ proptest! {
                 Step::Do(op) => rig.try_step(&mut model, op).unwrap(),
                 Step::Maintain(retire) => {
                     rig.try_maintain(*retire).unwrap();
+                    compare(&model, &rig.messages, file_size, model.last / 2);
+                }
+                Step::Seal(between) => {
+                    rig.seal(&mut model, between);
                     compare(&model, &rig.messages, file_size, model.last / 2);
                 }
                 Step::Restart => {

@@ -41,7 +41,7 @@ fn background(store: &mut Store) -> bool {
 /// One round of maintenance on a full disk, with the reserve if necessary.
 fn relieve(store: &mut Store, applied: Lsn, messages: &mut FileMessages) -> Result<(), StoreError> {
     let retire = store.plan_relief(applied).unwrap();
-    let job = |store: &mut Store, messages: &FileMessages| {
+    let job = |store: &mut Store, messages: &mut FileMessages| {
         let mut job = store.begin_copy(retire.through).without_rewriting();
         job.add(GROUP, messages);
         job.run()

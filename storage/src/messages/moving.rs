@@ -1,0 +1,263 @@
+//! How the messages of a file store move into sealed sections.
+//!
+//! The owner takes a plan: a snapshot of what is alive in sections that are mostly dead, and of the
+//! tail's messages. A job copies them, and the owner puts the new sections in the place of what they
+//! hold, in time proportional to sections and keys. Single messages that went while the job ran are
+//! noted; what went from the front is known by the first sequence.
+
+use super::file::{FileMessages, pack, unpack};
+use super::index::Entry;
+use super::sealed::Sealed;
+use super::{KeyId, Location};
+
+/// A message to copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CopyItem {
+    pub(crate) seq: u64,
+    pub(crate) timestamp: i64,
+    pub(crate) location: Location,
+    pub(crate) key: KeyId,
+    pub(crate) size: u32,
+}
+
+/// Adjacent messages of a store that are to become a section of their own: those of some old
+/// sections, then, if this is the last part, those of the tail.
+#[derive(Debug, Default)]
+pub(crate) struct PlannedPart {
+    old: Vec<Sealed>,
+    tail: Vec<CopyItem>,
+}
+
+/// What of a store is to be copied.
+#[derive(Debug)]
+pub(crate) struct CopyPlan {
+    number: u64,
+    /// Everything of the tail up to this sequence is in the plan.
+    pub(crate) through: u64,
+    /// Ascending.
+    pub(crate) parts: Vec<PlannedPart>,
+    /// About how much it is.
+    pub(crate) bytes: u64,
+}
+
+/// The sections that replace a part.
+#[derive(Debug, Default)]
+pub(crate) struct MovedPart {
+    /// The sequences that its sections may have.
+    pub(crate) range: (u64, u64),
+    /// First and last sequence of the old sections.
+    old: Option<(u64, u64)>,
+    pub(crate) sections: Vec<Sealed>,
+}
+
+/// Where a copy job put a group's messages.
+#[derive(Debug)]
+pub(crate) struct MovedGroup {
+    pub(crate) group: u64,
+    plan: u64,
+    through: u64,
+    pub(crate) parts: Vec<MovedPart>,
+    /// Messages that could not be read.
+    pub(crate) lost: Vec<u64>,
+}
+
+/// What went while a plan was carried out.
+#[derive(Debug, Default)]
+pub(super) struct Removals {
+    /// Number of the plan; 0 before the first.
+    plan: u64,
+    /// The plan is being carried out.
+    open: bool,
+    /// Highest sequence in it.
+    last: u64,
+    /// Messages removed singly, and whether they are to be erased.
+    single: Vec<(u64, bool)>,
+}
+
+impl Removals {
+    pub(super) fn note(&mut self, seq: u64, erase: bool) {
+        if self.open && seq <= self.last {
+            self.single.push((seq, erase));
+        }
+    }
+}
+
+fn item((seq, entry): (u64, Entry)) -> CopyItem {
+    CopyItem {
+        seq,
+        timestamp: entry.timestamp,
+        location: unpack(entry.place),
+        key: entry.key,
+        size: entry.size,
+    }
+}
+
+impl PlannedPart {
+    /// The messages to copy, ascending.
+    pub(crate) fn items(&self) -> impl Iterator<Item = CopyItem> + '_ {
+        let old = self.old.iter().flat_map(|section| section.live_rows());
+        old.map(item).chain(self.tail.iter().copied())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.old.is_empty() && self.tail.is_empty()
+    }
+
+    /// The sequences that its sections may have.
+    fn range(&self) -> (u64, u64) {
+        let (old, tail) = (&self.old, &self.tail);
+        let first = old.first().map(Sealed::base);
+        let last = old.last().map(Sealed::last);
+        (
+            first.or(tail.first().map(|item| item.seq)).unwrap_or(0),
+            tail.last().map(|item| item.seq).or(last).unwrap_or(0),
+        )
+    }
+}
+
+impl CopyPlan {
+    /// The answer to the plan, without sections yet.
+    pub(crate) fn begin(&self, group: u64) -> MovedGroup {
+        let part = |part: &PlannedPart| MovedPart {
+            range: part.range(),
+            old: part
+                .old
+                .first()
+                .zip(part.old.last())
+                .map(|(first, last)| (first.base(), last.last())),
+            sections: Vec::new(),
+        };
+        MovedGroup {
+            group,
+            plan: self.number,
+            through: self.through,
+            parts: self.parts.iter().map(part).collect(),
+            lost: Vec::new(),
+        }
+    }
+}
+
+impl FileMessages {
+    /// Plans to copy what lies in journal files up to `through` and was not copied yet, and up to
+    /// about `most` bytes of sections that are mostly dead. Replaces an earlier plan.
+    pub(crate) fn plan_copy(&mut self, through: u32, most: u64) -> CopyPlan {
+        let (tail, through) = self.uncopied(through);
+        let mut parts = self.sparse(most);
+        let last = self.index.sections.list.back().map(Sealed::base);
+        let joins = |part: &PlannedPart| part.old.last().map(Sealed::base) == last;
+        match parts.last_mut() {
+            Some(part) if joins(part) => part.tail = tail,
+            _ => parts.push(PlannedPart {
+                old: Vec::new(),
+                tail,
+            }),
+        }
+        parts.retain(|part| !part.is_empty());
+        let bytes = parts.iter().map(|part| {
+            let old: u64 = part.old.iter().map(Sealed::bytes).sum();
+            let tail = part.tail.iter().map(|item| u64::from(item.size));
+            old + tail.sum::<u64>()
+        });
+        let bytes = bytes.sum();
+        let removals = &mut self.bodies.removals;
+        removals.plan += 1;
+        removals.open = true;
+        removals.last = through.max(parts.last().map_or(0, |part| part.range().1));
+        removals.single = Vec::new();
+        CopyPlan {
+            number: removals.plan,
+            through,
+            parts,
+            bytes,
+        }
+    }
+
+    /// The live messages in journal files up to `through` that are not in a section, and the
+    /// sequence up to which that is all of them.
+    fn uncopied(&self, through: u32) -> (Vec<CopyItem>, u64) {
+        let mut items = Vec::new();
+        for (seq, entry) in self.index.tail.iter_from(0) {
+            match unpack(entry.place) {
+                Location::Journal { file, .. } if file <= through => items.push(item((seq, entry))),
+                _ => return (items, seq - 1),
+            }
+        }
+        // Later messages will get later sequences, and lie in later files.
+        (items, self.index.last_seq)
+    }
+
+    /// Runs of adjacent sections that are mostly dead, up to about `most` bytes.
+    fn sparse(&self, most: u64) -> Vec<PlannedPart> {
+        let mut parts: Vec<PlannedPart> = Vec::new();
+        let mut bytes = 0;
+        let mut adjacent = false;
+        for section in &self.index.sections.list {
+            if !section.is_sparse() || bytes >= most {
+                adjacent = false;
+                continue;
+            }
+            bytes += section.bytes();
+            if !adjacent {
+                parts.push(PlannedPart::default());
+            }
+            adjacent = true;
+            if let Some(part) = parts.last_mut() {
+                part.old.push(section.clone());
+            }
+        }
+        parts
+    }
+
+    /// Takes over what a copy job did. An answer to a plan that was replaced changes nothing.
+    pub(crate) fn relocate(&mut self, moved: &MovedGroup) {
+        let removals = std::mem::take(&mut self.bodies.removals);
+        self.bodies.removals.plan = removals.plan;
+        if !removals.open || removals.plan != moved.plan {
+            self.bodies.removals = removals;
+            return;
+        }
+        for seq in &moved.lost {
+            self.index.remove(*seq);
+        }
+        let first_seq = self.index.state().first_seq;
+        for part in &moved.parts {
+            if let Some((first, last)) = part.old {
+                self.index.sections.take_range(first, last);
+            }
+            for section in &part.sections {
+                self.take_over(section.clone(), first_seq, &removals.single);
+            }
+        }
+        self.index.tail.drop_through(moved.through);
+        self.bodies.copied_through = self.bodies.copied_through.max(moved.through);
+    }
+
+    /// Puts a new section in the place of what it holds.
+    fn take_over(&mut self, mut section: Sealed, first_seq: u64, removed: &[(u64, bool)]) {
+        let through = section.last();
+        for key in 0..section.tables.keys() {
+            let span = section.tables.span(key);
+            self.index.keys.seal_tail(section.id(key), through, span);
+        }
+        // What went since the plan was made was taken from the keys then.
+        while section.live() > 0 && section.tables.seq(section.front()) < first_seq {
+            section.kill(section.front());
+        }
+        let range = section.base()..=section.last();
+        for (seq, erase) in removed.iter().filter(|(seq, _)| range.contains(seq)) {
+            let Some(row) = section.tables.find(*seq) else {
+                continue;
+            };
+            if section.is_alive(row) {
+                section.kill(row);
+            }
+            if *erase {
+                let offset = section.tables.row(row).offset;
+                let file = section.number();
+                let place = pack(Location::Segment { file, offset });
+                self.bodies.erase(place);
+            }
+        }
+        self.index.sections.insert(section);
+    }
+}
