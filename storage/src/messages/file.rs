@@ -234,6 +234,10 @@ impl FileMessages {
                 lost_seqs.push(section.kill(*row).0);
             }
         }
+        if self.index.is_empty() {
+            let (keys, names) = (section.tables.keys(), section.tables.names_len());
+            self.index.keys.reserve(keys as usize, names);
+        }
         let ids = (0..section.tables.keys()).map(|key| {
             let count = u64::from(section.key_count(key));
             if count == 0 {

@@ -26,14 +26,53 @@ struct Key {
     postings: Postings,
 }
 
-/// The messages of a key in sealed sections.
+/// The messages of a key in sealed sections: how many, and where they are at most. Sixteen bytes: a
+/// store may have many millions of keys.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SealedKey {
-    pub(super) count: u64,
     /// At or below the first sequence.
-    pub(super) first: Cell<u64>,
+    first: Cell<u64>,
+    /// The number above, and the distance to the bound of the last sequence in the low bits.
+    count_and_span: Cell<u64>,
+}
+
+/// A distance of all ones says that nothing is known of the last sequence.
+const SPAN_BITS: u32 = 28;
+const FAR: u64 = (1 << SPAN_BITS) - 1;
+
+impl SealedKey {
+    pub(super) fn count(&self) -> u64 {
+        self.count_and_span.get() >> SPAN_BITS
+    }
+
+    /// At or below the first sequence.
+    pub(super) fn first(&self) -> u64 {
+        self.first.get()
+    }
+
     /// At or above the last sequence.
-    pub(super) last: Cell<u64>,
+    pub(super) fn last(&self) -> u64 {
+        match self.count_and_span.get() & FAR {
+            FAR => u64::MAX,
+            span => self.first.get().saturating_add(span),
+        }
+    }
+
+    fn set(&self, count: u64, first: u64, last: u64) {
+        let span = last.saturating_sub(first).min(FAR);
+        self.first.set(first);
+        self.count_and_span.set(count << SPAN_BITS | span);
+    }
+
+    /// The first sequence is known to be at or above this.
+    pub(super) fn raise_first(&self, first: u64) {
+        self.set(self.count(), first, self.last());
+    }
+
+    /// The last sequence is known to be at or below this.
+    pub(super) fn lower_last(&self, last: u64) {
+        self.set(self.count(), self.first(), last);
+    }
 }
 
 #[derive(Debug)]
@@ -111,6 +150,16 @@ impl KeyTable {
         KeyId(self.lookup(name).unwrap_or_else(|| self.create(name)))
     }
 
+    /// Makes room for so many more keys with names of so many bytes in all.
+    pub(super) fn reserve(&mut self, keys: usize, names: usize) {
+        self.names.reserve_exact(names);
+        self.keys.reserve_exact(keys);
+        self.sealed.reserve_exact(keys);
+        let (names, all, hasher) = (&self.names, &self.keys, &self.hasher);
+        let rehash = |id: &u32| hasher.hash_one(&names[span(all[*id as usize].name)]);
+        self.table.reserve(keys, rehash);
+    }
+
     /// Adds a sequence of the tail to a key, which is created when it is new.
     pub(super) fn insert(&mut self, name: &[u8], seq: u64) -> KeyId {
         let id = self.id_of(name);
@@ -134,14 +183,15 @@ impl KeyTable {
             grow(&mut self.sealed, more);
             self.sealed.resize(at + 1, SealedKey::default());
         }
-        let sealed = &mut self.sealed[at];
-        if sealed.count == 0 || first < sealed.first.get() {
-            sealed.first.set(first);
+        let sealed = &self.sealed[at];
+        match sealed.count() {
+            0 => sealed.set(count, first, last),
+            before => sealed.set(
+                before + count,
+                first.min(sealed.first()),
+                last.max(sealed.last()),
+            ),
         }
-        if sealed.count == 0 || last > sealed.last.get() {
-            sealed.last.set(last);
-        }
-        sealed.count += count;
     }
 
     /// Moves the sequences up to `through` from a key's tail to a section, in which the key's
@@ -194,17 +244,16 @@ impl KeyTable {
 
     /// Takes a sequence of a sealed section from a key.
     pub(super) fn remove_sealed(&mut self, id: KeyId, seq: u64) {
-        let sealed = self.sealed.get_mut(id.0 as usize);
-        let Some(sealed) = sealed.filter(|sealed| sealed.count > 0) else {
+        let Some(sealed) = self.sealed(id) else {
             return;
         };
-        sealed.count -= 1;
-        if sealed.first.get() == seq {
-            sealed.first.set(seq + 1);
+        let (mut first, mut last) = (sealed.first(), sealed.last());
+        if seq == first {
+            first += 1;
+        } else if seq == last {
+            last -= 1;
         }
-        if sealed.last.get() == seq {
-            sealed.last.set(seq.saturating_sub(1));
-        }
+        sealed.set(sealed.count() - 1, first, last);
         self.lost_one(id);
     }
 
@@ -226,13 +275,13 @@ impl KeyTable {
     pub(super) fn sealed(&self, id: KeyId) -> Option<&SealedKey> {
         self.sealed
             .get(id.0 as usize)
-            .filter(|sealed| sealed.count > 0)
+            .filter(|sealed| sealed.count() > 0)
     }
 
     /// How many messages a key has.
     pub(super) fn count(&self, id: KeyId) -> u64 {
         let sealed = self.sealed.get(id.0 as usize);
-        self.postings(id).len() as u64 + sealed.map_or(0, |sealed| sealed.count)
+        self.postings(id).len() as u64 + sealed.map_or(0, SealedKey::count)
     }
 
     /// Every key with messages.

@@ -8,6 +8,7 @@
 use super::file::{FileMessages, pack, unpack};
 use super::index::Entry;
 use super::sealed::Sealed;
+use super::seqmap::SeqMap;
 use super::{KeyId, Location};
 
 /// A message to copy.
@@ -22,10 +23,10 @@ pub(crate) struct CopyItem {
 
 /// Adjacent messages of a store that are to become a section of their own: those of some old
 /// sections, then, if this is the last part, those of the tail.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PlannedPart {
     old: Vec<Sealed>,
-    tail: Vec<CopyItem>,
+    tail: SeqMap<Entry>,
 }
 
 /// What of a store is to be copied.
@@ -36,8 +37,6 @@ pub(crate) struct CopyPlan {
     pub(crate) through: u64,
     /// Ascending.
     pub(crate) parts: Vec<PlannedPart>,
-    /// About how much it is.
-    pub(crate) bytes: u64,
 }
 
 /// The sections that replace a part.
@@ -96,11 +95,11 @@ impl PlannedPart {
     /// The messages to copy, ascending.
     pub(crate) fn items(&self) -> impl Iterator<Item = CopyItem> + '_ {
         let old = self.old.iter().flat_map(|section| section.live_rows());
-        old.map(item).chain(self.tail.iter().copied())
+        old.chain(self.tail.iter_from(0)).map(item)
     }
 
     fn is_empty(&self) -> bool {
-        self.old.is_empty() && self.tail.is_empty()
+        self.old.is_empty() && self.tail.len() == 0
     }
 
     /// The sequences that its sections may have.
@@ -109,13 +108,19 @@ impl PlannedPart {
         let first = old.first().map(Sealed::base);
         let last = old.last().map(Sealed::last);
         (
-            first.or(tail.first().map(|item| item.seq)).unwrap_or(0),
-            tail.last().map(|item| item.seq).or(last).unwrap_or(0),
+            first.or(tail.first().map(|(seq, _)| seq)).unwrap_or(0),
+            tail.last().map(|(seq, _)| seq).or(last).unwrap_or(0),
         )
     }
 }
 
 impl CopyPlan {
+    /// What the messages count for.
+    pub(crate) fn bytes(&self) -> u64 {
+        let items = self.parts.iter().flat_map(PlannedPart::items);
+        items.map(|item| u64::from(item.size)).sum()
+    }
+
     /// The answer to the plan, without sections yet.
     pub(crate) fn begin(&self, group: u64) -> MovedGroup {
         let part = |part: &PlannedPart| MovedPart {
@@ -153,12 +158,6 @@ impl FileMessages {
             }),
         }
         parts.retain(|part| !part.is_empty());
-        let bytes = parts.iter().map(|part| {
-            let old: u64 = part.old.iter().map(Sealed::bytes).sum();
-            let tail = part.tail.iter().map(|item| u64::from(item.size));
-            old + tail.sum::<u64>()
-        });
-        let bytes = bytes.sum();
         let removals = &mut self.bodies.removals;
         removals.plan += 1;
         removals.open = true;
@@ -168,22 +167,24 @@ impl FileMessages {
             number: removals.plan,
             through,
             parts,
-            bytes,
         }
     }
 
     /// The live messages in journal files up to `through` that are not in a section, and the
     /// sequence up to which that is all of them.
-    fn uncopied(&self, through: u32) -> (Vec<CopyItem>, u64) {
-        let mut items = Vec::new();
-        for (seq, entry) in self.index.tail.iter_from(0) {
-            match unpack(entry.place) {
-                Location::Journal { file, .. } if file <= through => items.push(item((seq, entry))),
-                _ => return (items, seq - 1),
-            }
-        }
-        // Later messages will get later sequences, and lie in later files.
-        (items, self.index.last_seq)
+    fn uncopied(&self, through: u32) -> (SeqMap<Entry>, u64) {
+        // Later messages have later sequences, and lie in later files.
+        let early = |entry: &Entry| {
+            let location = unpack(entry.place);
+            matches!(location, Location::Journal { file, .. } if file <= through)
+        };
+        let tail = self.index.tail.clone_while(early);
+        let next = match tail.last() {
+            Some((seq, _)) => self.index.tail.at_or_after(seq + 1),
+            None => self.index.tail.first(),
+        };
+        // Sequences of which nothing is left are dealt with as well.
+        (tail, next.map_or(self.index.last_seq, |(seq, _)| seq - 1))
     }
 
     /// Runs of adjacent sections that are mostly dead, up to about `most` bytes.
@@ -198,7 +199,10 @@ impl FileMessages {
             }
             bytes += section.bytes();
             if !adjacent {
-                parts.push(PlannedPart::default());
+                parts.push(PlannedPart {
+                    old: Vec::new(),
+                    tail: SeqMap::new(),
+                });
             }
             adjacent = true;
             if let Some(part) = parts.last_mut() {

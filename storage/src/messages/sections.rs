@@ -153,7 +153,7 @@ impl Sections {
         sealed: &SealedKey,
         from: u64,
     ) -> Option<(u64, Entry)> {
-        let (first, last) = (sealed.first.get(), sealed.last.get());
+        let (first, last) = (sealed.first(), sealed.last());
         let start = from.max(first);
         if start > last {
             return None;
@@ -167,7 +167,7 @@ impl Sections {
             if let Some(row) = self.key_up(section, id, name, row) {
                 let found = section.entry(row);
                 if from <= first {
-                    sealed.first.set(found.0);
+                    sealed.raise_first(found.0);
                 }
                 return Some(found);
             }
@@ -200,7 +200,7 @@ impl Sections {
         sealed: &SealedKey,
         upto: u64,
     ) -> Option<(u64, Entry)> {
-        let (first, last) = (sealed.first.get(), sealed.last.get());
+        let (first, last) = (sealed.first(), sealed.last());
         if last <= upto
             && let Some((seq, entry)) = self.get(last)
             && entry.key == id
@@ -221,7 +221,7 @@ impl Sections {
             if let Some(row) = row {
                 let found = section.entry(row);
                 if last <= upto {
-                    sealed.last.set(found.0);
+                    sealed.lower_last(found.0);
                 }
                 return Some(found);
             }
@@ -231,15 +231,15 @@ impl Sections {
 
     /// How many live messages of a key are at or after `from`.
     pub(super) fn count_of_from(&self, name: &[u8], sealed: &SealedKey, from: u64) -> u64 {
-        if from <= sealed.first.get() {
-            return sealed.count;
+        if from <= sealed.first() {
+            return sealed.count();
         }
-        if from > sealed.last.get() {
+        if from > sealed.last() {
             return 0;
         }
         let mut count = 0;
         for section in self.list.range(self.at(from)..) {
-            if section.base() > sealed.last.get() {
+            if section.base() > sealed.last() {
                 break;
             }
             if let Some(key) = section.tables.find_key(name) {

@@ -16,7 +16,7 @@ const MERGE: usize = CHUNK / 2;
 /// Capacities below this are not worth shrinking.
 const SMALL: usize = 16;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Chunk<V> {
     base: u64,
     /// Entries before this position were removed from the front.
@@ -268,6 +268,29 @@ impl<V: Copy> SeqMap<V> {
             at,
         }
         .find(|(_, value)| holds(value))
+    }
+
+    /// A copy of the entries from the front on for which `holds`; from the first one on for which it
+    /// does not, it does not.
+    pub(super) fn clone_while(&self, holds: impl Fn(&V) -> bool) -> Self {
+        let mut copy = Self::new();
+        for chunk in &self.chunks {
+            let mut chunk = chunk.clone();
+            let end = chunk.start + chunk.values[chunk.start..].partition_point(&holds);
+            chunk.values.truncate(end);
+            chunk.deltas.truncate(end);
+            if end <= chunk.start {
+                break;
+            }
+            copy.len += chunk.live();
+            copy.chunks.push_back(chunk);
+        }
+        copy
+    }
+
+    pub(super) fn last(&self) -> Option<(u64, V)> {
+        let chunk = self.chunks.back()?;
+        Some(chunk.item(chunk.deltas.len() - 1))
     }
 
     /// Drops every entry up to `seq`, whole chunks at a time.

@@ -124,7 +124,7 @@ impl CopyJob {
         };
         let mut shared = None;
         for (at, (_, plan)) in plans.iter().enumerate() {
-            if plan.bytes >= OWN_SEGMENT {
+            if plan.bytes() >= OWN_SEGMENT {
                 let mut own = None;
                 self.copy(at, plan, &mut own, &mut copied)?;
                 self.close(own, &mut copied)?;
