@@ -3,6 +3,8 @@
 //! Each has a name and a reason. A program that shows one ends there, because the states differ from
 //! then on.
 
+use std::collections::BTreeMap;
+
 use crate::pair::Difference;
 use crate::program::{Op, Program};
 
@@ -20,6 +22,17 @@ const ALL: &[Exception] = &[
         reason: "the reference removes a stream's files after the answer, and a new stream of that \
             name may fail meanwhile",
         applies: |_, difference| theirs(difference, "error creating store for stream"),
+    },
+    Exception {
+        name: "consumers-in-parallel",
+        reason: "consumers deliver independently of each other: only the order within one is kept",
+        applies: |_, difference| {
+            let (ours, theirs) = (
+                by_consumer(&difference.ours),
+                by_consumer(&difference.theirs),
+            );
+            ours == theirs && ours.keys().filter(|name| !name.is_empty()).count() > 1
+        },
     },
     Exception {
         name: "memory-tail",
@@ -92,6 +105,18 @@ fn has(program: &Program, text: &str) -> bool {
         .ops
         .iter()
         .any(|op| format!("{op:?}").contains(text))
+}
+
+/// Deliveries by the consumer in their ack subject, the rest under no name.
+fn by_consumer(lines: &[String]) -> BTreeMap<String, Vec<&String>> {
+    let mut found: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+    for line in lines {
+        let name = line.split("[$JS.ACK.").nth(1);
+        let name = name.and_then(|rest| rest.split('.').nth(1));
+        let name = name.unwrap_or_default().to_owned();
+        found.entry(name).or_default().push(line);
+    }
+    found
 }
 
 /// Whether both said the same but for the numbers after `field`.

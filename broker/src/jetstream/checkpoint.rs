@@ -17,8 +17,26 @@ use crate::jetstream::entry::{Malformed, Reader, put_bytes, put_i64, put_u64};
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{AccountId, Timestamp};
 use crate::jetstream::stream::Stream;
+use crate::jetstream::stream::dedupe::Snapshot;
 
 const VERSION: u8 = 3;
+
+/// What was decided at a position of the log. Message ids are shared with the stream, not copied.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    head: Vec<u8>,
+    ids: Snapshot,
+    consumers: Vec<u8>,
+}
+
+impl Decided {
+    /// Its bytes, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let head = std::iter::once(&*self.head);
+        head.chain(self.ids.parts())
+            .chain(std::iter::once(&*self.consumers))
+    }
+}
 
 impl Stream {
     /// Writes to the log what consumers gathered for it.
@@ -30,15 +48,25 @@ impl Stream {
         }
     }
 
-    /// Appends what decisions change at once: message ids and consumers.
-    pub(crate) fn note_decided(&self, into: &mut Vec<u8>) {
-        put_u64(into, self.messages.state().last_seq);
+    /// What decisions change at once: message ids and consumers.
+    pub(crate) fn note_decided(&self) -> Decided {
+        let mut head = Vec::new();
+        put_u64(&mut head, self.messages.state().last_seq);
         let volatile = self.consumers.iter();
         let volatile = volatile.filter(|one| one.config().memory_storage);
         let held = volatile.map(Consumer::first_held).min();
-        put_u64(into, held.unwrap_or(u64::MAX));
-        put_bytes(into, &self.last_msg_id);
-        self.dedupe.write(into);
+        put_u64(&mut head, held.unwrap_or(u64::MAX));
+        put_bytes(&mut head, &self.last_msg_id);
+        let mut consumers = Vec::new();
+        self.note_consumers(&mut consumers);
+        Decided {
+            head,
+            ids: self.dedupe.snapshot(),
+            consumers,
+        }
+    }
+
+    fn note_consumers(&self, into: &mut Vec<u8>) {
         let kept = || {
             self.consumers
                 .iter()
@@ -58,16 +86,16 @@ impl Stream {
         }
     }
 
-    /// Appends the whole blob around what was noted.
-    pub(crate) fn checkpoint_blob(&self, decided: &[u8], into: &mut Vec<u8>) {
-        into.push(VERSION);
-        put_u64(into, self.account.into());
-        put_i64(into, self.created);
+    /// The blob up to the deadlines; these and what was noted follow.
+    pub(crate) fn checkpoint_head(&self) -> Vec<u8> {
+        let mut head = vec![VERSION];
+        put_u64(&mut head, self.account.into());
+        put_i64(&mut head, self.created);
         let mut config = Vec::new();
         to_json(&self.config, &mut config);
-        put_bytes(into, &config);
-        self.deadlines.write(into);
-        into.extend_from_slice(decided);
+        put_bytes(&mut head, &config);
+        put_u64(&mut head, self.deadlines.rows());
+        head
     }
 
     /// Reads the part that [`note_decided`](Self::note_decided) wrote.

@@ -6,6 +6,7 @@
 
 use jetwake_storage::{Lsn, Retire};
 
+use crate::jetstream::checkpoint::Decided;
 use crate::jetstream::core::Core;
 use crate::jetstream::io::{Job, JobDone, Level, Outbox, Timestamp};
 use crate::jetstream::log::GroupId;
@@ -32,7 +33,7 @@ enum Round {
 struct Noted {
     at: Lsn,
     retire: Retire,
-    groups: Vec<(GroupId, u32, Vec<u8>)>,
+    groups: Vec<(GroupId, u32, Decided)>,
 }
 
 /// The state of maintenance.
@@ -153,9 +154,7 @@ impl Core {
         }
         let noted = groups.into_iter().filter_map(|(group, id)| {
             let stream = self.streams.get(id)?;
-            let mut blob = Vec::new();
-            stream.note_decided(&mut blob);
-            Some((group, id, blob))
+            Some((group, id, stream.note_decided()))
         });
         let noted = Noted {
             at: self.log.appended(),
@@ -186,9 +185,11 @@ impl Core {
             let Some(stream) = self.streams.get_mut(*id) else {
                 continue;
             };
-            let mut blob = Vec::new();
-            stream.checkpoint_blob(decided, &mut blob);
-            checkpoint.add(*group, noted.at, &blob, stream.messages.as_file_mut());
+            let head = stream.checkpoint_head();
+            let mut blob: Vec<&[u8]> = vec![&head];
+            blob.extend(stream.deadlines.parts());
+            blob.extend(decided.parts());
+            checkpoint.add_parts(*group, noted.at, &blob, stream.messages.as_file_mut());
         }
         let job = self.log.store.seal_checkpoint(checkpoint);
         self.maintenance.round = Round::Writing;

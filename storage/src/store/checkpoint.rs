@@ -339,6 +339,17 @@ impl Checkpoint {
         blob: &[u8],
         messages: Option<&mut FileMessages>,
     ) {
+        self.add_parts(group, covered, &[blob], messages);
+    }
+
+    /// As [`add`](Self::add), with a blob in parts: large ones are not put together twice.
+    pub fn add_parts(
+        &mut self,
+        group: u64,
+        covered: Lsn,
+        blob: &[&[u8]],
+        messages: Option<&mut FileMessages>,
+    ) {
         let mut state = MessagesState::default();
         if let Some(messages) = messages {
             let erasures = messages.take_erasures();

@@ -9,8 +9,8 @@ const RUNS: u8 = 0;
 const WORDS: u8 = 1;
 
 /// Encodes the state of a group's messages, then the blob.
-pub(super) fn encode(state: &MessagesState, blob: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 + blob.len());
+pub(super) fn encode(state: &MessagesState, blob: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + blob.iter().map(|part| part.len()).sum::<usize>());
     put_varint(&mut out, state.first_seq);
     put_varint(&mut out, state.last_seq);
     out.extend_from_slice(&state.last_ts.to_le_bytes());
@@ -33,7 +33,9 @@ pub(super) fn encode(state: &MessagesState, blob: &[u8]) -> Vec<u8> {
         put_varint(&mut out, *len);
         end = first + len;
     }
-    out.extend_from_slice(blob);
+    for part in blob {
+        out.extend_from_slice(part);
+    }
     out
 }
 

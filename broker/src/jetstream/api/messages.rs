@@ -72,7 +72,7 @@ impl Call<'_> {
         if !stream.in_memory() && seq > state.last_seq {
             return Err(ApiError::stream_msg_delete_failed("stream store EOF"));
         }
-        if !stream.in_memory() && seq < state.first_seq {
+        if !stream.in_memory() && seq < state.first_seq.max(1) {
             return Err(ApiError::stream_msg_delete_failed("no message found"));
         }
         if stream.messages.meta(seq).is_none() {

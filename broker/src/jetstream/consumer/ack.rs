@@ -12,6 +12,9 @@ use super::state::{Acks, Op};
 use super::{Consumer, Mode};
 use crate::jetstream::io::Inbound;
 
+/// A NAK with a delay, even of nothing, comes back with the peer's next look at what is pending.
+const SHORTEST_DELAY: i64 = 10_000_000;
+
 /// Answers that wait for the next log record.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
@@ -165,8 +168,8 @@ impl Consumer {
         self.activity.touch(ctx.now);
         events::naked(ctx, &self.name, about(subject));
         match delay {
-            Some(delay) if delay > 0 => {
-                let due = ctx.now.saturating_add(delay);
+            Some(delay) => {
+                let due = ctx.now.saturating_add(delay.max(SHORTEST_DELAY));
                 self.record(&Op::Delay { seq, due }, ctx.now);
             }
             _ if self.state.rules.exhausted(entry.deliveries) => self.give_up(ctx, seq),

@@ -29,6 +29,8 @@ pub struct NewConsumer<'a> {
     pub config: ConsumerConfig,
     /// When it was created.
     pub created: Timestamp,
+    /// Whether the stream keeps one message a subject.
+    pub single: bool,
 }
 
 /// Why a consumer stops.
@@ -50,7 +52,7 @@ impl Consumer {
             next,
             bound,
             members,
-        } = start::choose(&new.config, &filter, ctx.messages);
+        } = start::choose(&new.config, &filter, ctx.messages, new.single);
         let state = State::new(settings::rules(&new.config), next, bound);
         let mut consumer = Self::build(ctx, new, state);
         consumer.members = members;
@@ -84,6 +86,7 @@ impl Consumer {
             name,
             config,
             created,
+            ..
         } = new;
         let mut activity = Activity::default();
         let threshold = activity::threshold(

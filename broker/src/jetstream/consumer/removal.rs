@@ -171,8 +171,9 @@ impl Consumer {
     /// Whether the stream has to keep a message for this consumer.
     #[must_use]
     pub fn needs(&self, seq: u64, key: KeyId, messages: &dyn MessageStore) -> bool {
-        self.holds(seq)
-            || (seq >= self.state.next && self.counts(seq) && self.matches(key, messages))
+        // What the filters do not let through any more it is done with, even if a client still has it.
+        self.matches(key, messages)
+            && (self.holds(seq) || (seq >= self.state.next && self.counts(seq)))
     }
 
     /// Whether a message was for this consumer and is settled: a work queue lets it go.

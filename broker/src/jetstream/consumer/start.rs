@@ -17,17 +17,20 @@ pub(super) struct Start {
     pub(super) members: VecDeque<u64>,
 }
 
-/// Chooses by the consumer's deliver policy.
+/// Chooses by the consumer's deliver policy; `single` says that the stream keeps one message a subject.
 pub(super) fn choose(
     config: &ConsumerConfig,
     filter: &dyn KeyFilter,
     messages: &dyn MessageStore,
+    single: bool,
 ) -> Start {
     let state = messages.state();
     let first = state.first_seq.max(1);
     let after_last = state.last_seq.saturating_add(1);
     let next = match config.deliver_policy {
         DeliverPolicy::All => first,
+        // Every message is the last of its subject.
+        DeliverPolicy::LastPerSubject if single => first,
         DeliverPolicy::New => after_last,
         // The last sequence counts even if its message is gone.
         DeliverPolicy::Last if config.filters().is_empty() => state.last_seq.max(first),

@@ -194,6 +194,7 @@ impl Stream {
             name,
             config,
             created: env.now,
+            single: self.config.max_msgs_per_subject == 1,
         };
         let durable = !new.config.memory_storage;
         let consumer = lend!(self, env, durable, ctx => Consumer::new(&mut ctx, new));
@@ -221,6 +222,7 @@ impl Stream {
             name,
             config,
             created,
+            single: self.config.max_msgs_per_subject == 1,
         };
         let consumer = lend!(self, env, true, ctx => Consumer::restore(&mut ctx, new, snapshot));
         match consumer {

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::jetstream::entry::{Malformed, Reader, put_u64};
+use crate::jetstream::entry::{Malformed, Reader};
 use crate::jetstream::io::Timestamp;
 use crate::jetstream::stream::wheel::{Alive, Wheel};
 
@@ -257,17 +257,18 @@ impl Deadlines {
         *self = Self::default();
     }
 
-    /// Appends all of them for a checkpoint.
-    pub(crate) fn write(&self, into: &mut Vec<u8>) {
+    /// How many rows [`parts`](Self::parts) holds.
+    pub(crate) fn rows(&self) -> u64 {
         let rows: usize = self.rows.chunks.iter().map(Chunk::len).sum();
-        put_u64(into, rows as u64);
-        into.reserve(rows * ROW);
-        for chunk in &self.rows.chunks {
-            into.extend_from_slice(&chunk.rows);
-        }
+        rows as u64
     }
 
-    /// Reads what [`write`](Self::write) wrote; of it counts what `exists`.
+    /// All of them for a checkpoint, behind their number.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.chunks.iter().map(|chunk| &*chunk.rows)
+    }
+
+    /// Reads them back; of them counts what `exists`.
     pub(crate) fn read(
         from: &mut Reader<'_>,
         now: Timestamp,
@@ -303,8 +304,8 @@ mod tests {
         deadlines.add(4, 0, i64::MAX);
         deadlines.add(5, 0, 1);
         deadlines.remove(5);
-        let mut bytes = Vec::new();
-        deadlines.write(&mut bytes);
+        let mut bytes = deadlines.rows().to_le_bytes().to_vec();
+        bytes.extend(deadlines.parts().flatten());
         let read = Deadlines::read(&mut Reader { rest: &bytes }, 0, |seq| seq != 5);
         let mut deadlines = read.unwrap();
         assert_eq!(deadlines.first(), Some(3 * SECOND));

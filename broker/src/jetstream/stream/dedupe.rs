@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
+use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
@@ -21,8 +22,10 @@ pub(crate) const TIMER: u32 = u32::MAX - 2;
 const LOOK: i64 = 1_000_000_000;
 /// A chunk takes no more records from this size on.
 const CHUNK: usize = 1 << 16;
-/// The first chunk starts small: most streams see few ids.
-const FIRST: usize = 1 << 10;
+/// What the last record of a chunk usually needs beyond that.
+const SLACK: usize = 128;
+/// A table of this size is not made smaller.
+const TABLE: usize = 1 << 10;
 
 /// A record, as it lies in a chunk: sequence, time, length of the id, id.
 #[derive(Debug)]
@@ -40,7 +43,10 @@ type Position = u64;
 /// The records in order.
 #[derive(Debug, Default)]
 struct Records {
-    chunks: VecDeque<Vec<u8>>,
+    /// Full ones, which a snapshot shares.
+    full: VecDeque<Bytes>,
+    /// The newest.
+    open: Vec<u8>,
     /// Number of the first chunk.
     first: u32,
     /// Offset of the first record in the first chunk.
@@ -49,9 +55,17 @@ struct Records {
 }
 
 impl Records {
+    fn chunk(&self, at: usize) -> &[u8] {
+        match self.full.get(at) {
+            Some(chunk) => chunk,
+            None if at == self.full.len() => &self.open,
+            None => &[],
+        }
+    }
+
     fn get(&self, position: Position) -> Option<Seen<'_>> {
         let number = ((position >> 32) as u32).wrapping_sub(self.first);
-        let chunk = self.chunks.get(number as usize)?;
+        let chunk = self.chunk(number as usize);
         let offset = (position & u64::from(u32::MAX)) as usize;
         let mut from = Reader {
             rest: chunk.get(offset..)?,
@@ -73,19 +87,15 @@ impl Records {
     }
 
     fn push(&mut self, id: &[u8], seq: u64, timestamp: Timestamp) -> Position {
-        let full = |chunk: &Vec<u8>| chunk.len() >= CHUNK;
-        if self.chunks.back().is_none_or(full) {
-            let size = if self.chunks.is_empty() { FIRST } else { CHUNK };
-            self.chunks.push_back(Vec::with_capacity(size));
+        if self.open.len() >= CHUNK {
+            let full = std::mem::replace(&mut self.open, Vec::with_capacity(CHUNK + SLACK));
+            self.full.push_back(full.into());
         }
-        let number = self.first.wrapping_add(self.chunks.len() as u32 - 1);
-        let mut offset = 0;
-        if let Some(chunk) = self.chunks.back_mut() {
-            offset = chunk.len();
-            put_u64(chunk, seq);
-            put_i64(chunk, timestamp);
-            put_bytes(chunk, id);
-        }
+        let number = self.first.wrapping_add(self.full.len() as u32);
+        let offset = self.open.len();
+        put_u64(&mut self.open, seq);
+        put_i64(&mut self.open, timestamp);
+        put_bytes(&mut self.open, id);
         self.count += 1;
         u64::from(number) << 32 | offset as u64
     }
@@ -94,11 +104,14 @@ impl Records {
     fn pop(&mut self, end: usize) {
         self.count -= 1;
         self.start = end;
-        if self.chunks.front().is_some_and(|chunk| chunk.len() == end) {
-            self.chunks.pop_front();
-            self.first = self.first.wrapping_add(1);
-            self.start = 0;
+        if end < self.chunk(0).len() {
+            return;
         }
+        if self.full.pop_front().is_none() {
+            self.open = Vec::new();
+        }
+        self.first = self.first.wrapping_add(1);
+        self.start = 0;
     }
 }
 
@@ -168,7 +181,7 @@ impl Dedupe {
             }
             self.records.pop(end);
         }
-        if self.table.capacity() > FIRST && self.table.len() * 8 < self.table.capacity() {
+        if self.table.capacity() > TABLE && self.table.len() * 8 < self.table.capacity() {
             let records = &self.records;
             self.table.shrink_to(self.table.len() * 2, |position| {
                 records.get(*position).map_or(0, |seen| hash(seen.id))
@@ -182,25 +195,47 @@ impl Dedupe {
         Some(oldest.timestamp.saturating_add(self.window))
     }
 
-    /// Appends every id for a checkpoint, oldest first.
-    pub(crate) fn write(&self, into: &mut Vec<u8>) {
-        put_u64(into, self.records.count);
-        let bytes: usize = self.records.chunks.iter().map(Vec::len).sum();
-        into.reserve(bytes - self.records.start);
-        let mut start = self.records.start;
-        for chunk in &self.records.chunks {
-            into.extend_from_slice(chunk.get(start..).unwrap_or(&[]));
-            start = 0;
+    /// Every id for a checkpoint, oldest first. Costs little: full chunks are shared.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let records = &self.records;
+        Snapshot {
+            count: records.count.to_le_bytes(),
+            start: records.start,
+            full: records.full.iter().cloned().collect(),
+            open: records.open.clone(),
         }
     }
 
-    /// Reads what [`write`](Self::write) wrote.
+    /// Reads a snapshot back.
     pub(crate) fn read(&mut self, from: &mut Reader<'_>) -> Result<(), Malformed> {
         for _ in 0..from.u64()? {
             let (seq, timestamp) = (from.u64()?, from.i64()?);
             self.insert(from.bytes()?, seq, timestamp);
         }
         Ok(())
+    }
+}
+
+/// The ids of one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    count: [u8; 8],
+    /// Offset of the first record.
+    start: usize,
+    full: Vec<Bytes>,
+    open: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Its bytes, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let chunks = self.full.iter().map(|chunk| &**chunk);
+        let chunks = chunks.chain(std::iter::once(&*self.open)).enumerate();
+        let live = chunks.map(|(at, chunk)| {
+            let start = if at == 0 { self.start } else { 0 };
+            chunk.get(start..).unwrap_or(&[])
+        });
+        std::iter::once(&self.count[..]).chain(live)
     }
 }
 
@@ -276,8 +311,8 @@ mod tests {
                 model.insert(id, (now as u64, now));
             }
             if now % 10_000 == 9999 {
-                let mut bytes = Vec::new();
-                dedupe.write(&mut bytes);
+                let snapshot = dedupe.snapshot();
+                let bytes: Vec<u8> = snapshot.parts().flatten().copied().collect();
                 let mut read = Dedupe::new(5000 + now / 10);
                 let mut from = Reader { rest: &bytes };
                 read.read(&mut from).unwrap();
@@ -290,7 +325,7 @@ mod tests {
                 dedupe = read;
             }
         }
-        let held: usize = dedupe.records.chunks.iter().map(Vec::len).sum();
+        let held: usize = dedupe.snapshot().parts().map(<[u8]>::len).sum();
         assert!(held < 2 * CHUNK + 420 * dedupe.records.count as usize);
     }
 }

@@ -24,9 +24,22 @@ impl Stream {
             (true, 0, keep) if state.messages <= keep => 0,
             (true, 0, keep) => self.purge_front(self.nth_from_end(keep)),
             (true, seq, _) => self.purge_front(seq),
-            (false, 0, keep) => self.purge_matching(filter, state.last_seq + 1, keep),
-            (false, seq, _) => self.purge_matching(filter, seq, 0),
+            (false, 0, keep) => self.purge_by_request(filter, state.last_seq + 1, keep),
+            (false, seq, _) => self.purge_by_request(filter, seq, 0),
         }
+    }
+
+    /// Consumers of what was purged go on behind it, also if there was nothing.
+    fn purge_by_request(&mut self, filter: &[u8], below: u64, keep: u64) -> u64 {
+        let purged = self.purge_matching(filter, below, keep);
+        if purged == 0 && keep == 0 {
+            self.changes.push(Change::Purged {
+                filter: Some(filter.to_vec()),
+                upto: below.saturating_sub(1),
+                gone: Some(Vec::new()),
+            });
+        }
+        purged
     }
 
     /// Purges everything below `first_seq`; past the end, the sequence moves up.

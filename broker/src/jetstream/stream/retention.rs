@@ -132,10 +132,10 @@ impl Stream {
         takers.any(|consumer| consumer.is_done_with(meta.seq, meta.key, &*self.messages))
     }
 
-    /// Whether a consumer still has to see a message. Only those can that want its subject, or did once.
+    /// Whether a consumer still has to see a message. Only those can that want its subject.
     fn needed(&mut self, meta: &Meta, holders: &mut Vec<u32>) -> bool {
         let subject = self.messages.key(meta.key);
-        self.consumers.interest.find_holders(subject, holders);
+        self.consumers.interest.find(subject, holders);
         let mut held = holders.iter().filter_map(|id| self.consumers.get(*id));
         held.any(|consumer| consumer.needs(meta.seq, meta.key, &*self.messages))
     }

@@ -15,6 +15,7 @@ fn recover(rig: &mut Rig, snapshot: &[u8], records: &[Vec<u8>]) -> Consumer {
         name: "a",
         config,
         created: START,
+        single: false,
     };
     let mut consumer = Consumer::restore(ctx!(rig), new, snapshot).unwrap();
     for record in records {
@@ -163,7 +164,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..60),
     ) {
         let mut rig = Rig::new(pull(), &["q"]);
-        let new = NewConsumer { id: 8, name: "a", config: pull(), created: START };
+        let new = NewConsumer { id: 8, name: "a", config: pull(), created: START, single: false };
         let _ = Consumer::restore(ctx!(rig), new, &bytes);
         let _ = rig.consumer.replay(&bytes);
     }

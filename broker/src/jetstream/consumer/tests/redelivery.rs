@@ -53,6 +53,17 @@ fn a_nak_asks_for_it_now_and_in_its_order() {
 }
 
 #[test]
+fn a_nak_with_a_delay_of_nothing_lets_others_go_first() {
+    for nak in ["-NAK {}", "-NAK {\"delay\":-1}", "-NAK 0s"] {
+        let mut rig = Rig::new(pull(), &["q"]);
+        rig.next("r", "10");
+        rig.say(1, nak);
+        rig.pass(S);
+        assert_eq!(times(&rig, 1), [0, 10], "{nak}");
+    }
+}
+
+#[test]
 fn a_delayed_nak_is_exact_even_with_backoff() {
     let mut config = pull();
     config.backoff = vec![200 * MS, 2 * S];

@@ -221,6 +221,7 @@ impl Rig {
             name: "a",
             config,
             created: START,
+            single: false,
         };
         let mut consumer = Consumer::new(&mut ctx, new);
         consumer.open(&mut ctx);
