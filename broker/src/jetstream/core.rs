@@ -168,7 +168,9 @@ impl JetStream {
     /// When [`Event::Tick`] is due; now, if there is more to deliver than the last batch took.
     pub fn deadline(&self) -> Option<Timestamp> {
         if self.core.unfinished.is_empty() {
-            self.core.agenda.timers.first()
+            let timers = self.core.agenda.timers.first();
+            let maintenance = self.core.maintenance_deadline();
+            timers.into_iter().chain(maintenance).min()
         } else {
             Some(0)
         }

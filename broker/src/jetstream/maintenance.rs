@@ -1,6 +1,8 @@
 //! Keeping the journal short: survivors are copied to segments, groups are checkpointed, old files go.
+//! And giving space back: segments with few live messages are rewritten, those without any go.
 //!
-//! One round at a time: copy, note, checkpoint, clean up. What is decided runs ahead of what is applied, so the
+//! A round begins when enough complete journal files are there, or, a moment after something was logged, when a
+//! stream has segments that are mostly dead or messages to erase. One round at a time: copy, note, checkpoint, clean up. What is decided runs ahead of what is applied, so the
 //! decided half of a checkpoint (consumers, message ids) is noted at a position of the journal, and the checkpoint
 //! is taken when exactly everything before that position is applied.
 
@@ -14,6 +16,8 @@ use crate::jetstream::stream::Stream;
 
 /// Nanoseconds after which a failed job is tried again.
 const RETRY: i64 = 5_000_000_000;
+/// Nanoseconds from an entry of the log to the look for space that it may have freed.
+const LOOK: i64 = 2_000_000_000;
 
 /// Where a round is.
 #[derive(Debug, Default)]
@@ -43,6 +47,10 @@ pub(crate) struct Maintenance {
     making_spare: bool,
     /// Nothing is tried before this time.
     not_before: Timestamp,
+    /// When to look for space to be given back, if anything happened since the last time.
+    look: Option<Timestamp>,
+    /// What was durable at the last look.
+    seen: Lsn,
 }
 
 impl Core {
@@ -63,11 +71,11 @@ impl Core {
         if !matches!(self.maintenance.round, Round::Idle) {
             return;
         }
-        let Some(retire) = self
+        let retire = self
             .log
             .store
-            .plan_retire(self.log.durable(), self.settings.keep)
-        else {
+            .plan_retire(self.log.durable(), self.settings.keep);
+        let Some(retire) = retire.or_else(|| self.look(now)) else {
             return;
         };
         let mut job = self.log.store.begin_copy(retire.through);
@@ -82,6 +90,43 @@ impl Core {
         }
         self.maintenance.round = Round::Copying(retire);
         out.run(Job::Copy(job));
+    }
+
+    /// When maintenance has something to do although nothing else happens.
+    pub(crate) fn maintenance_deadline(&self) -> Option<Timestamp> {
+        let look = self.maintenance.look.filter(|_| !self.log.failed)?;
+        let idle = matches!(self.maintenance.round, Round::Idle);
+        idle.then_some(look.max(self.maintenance.not_before))
+    }
+
+    /// The streams whose files hold much that is dead, from time to time.
+    fn look(&mut self, now: Timestamp) -> Option<Retire> {
+        let durable = self.log.durable();
+        match self.maintenance.look {
+            None if self.log.appended() > self.maintenance.seen => {
+                self.maintenance.look = Some(now.saturating_add(LOOK));
+            }
+            Some(at) if at <= now => {
+                self.maintenance.look = None;
+                self.maintenance.seen = durable;
+                let wasteful = |id: &u32| {
+                    let stream = self.streams.get(*id)?;
+                    let wasteful = stream.messages.as_file()?.is_wasteful();
+                    stream.group.filter(|_| wasteful)
+                };
+                let ids = self.streams.ids();
+                let mut groups: Vec<GroupId> = ids.iter().filter_map(wasteful).collect();
+                groups.sort_unstable();
+                if !groups.is_empty() {
+                    // What one round leaves is for the next; no journal file goes.
+                    self.maintenance.look = Some(now.saturating_add(LOOK));
+                    let through = 0;
+                    return Some(Retire { through, groups });
+                }
+            }
+            _ => {}
+        }
+        None
     }
 
     /// A job is done.

@@ -15,6 +15,7 @@ mod window;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -33,6 +34,8 @@ pub use writer::{JournalWriter, Written};
 const BATCH_BYTES: usize = 1 << 20;
 /// Buffers kept for reuse; each is at most a batch long.
 const BUFFERS_KEPT: usize = 8;
+/// With fewer bytes a sync than this, spare files are filled with zeros.
+const FILL_BELOW: u64 = 64 << 10;
 /// Files end at a multiple of this.
 const FILE_ALIGN: usize = 4096;
 /// One part in so many of the last allocated file is kept for what must be written on a full disk.
@@ -80,6 +83,8 @@ struct Queue {
 struct Shared {
     queue: Mutex<Queue>,
     ready: Condvar,
+    /// Of the last complete file.
+    bytes_per_sync: AtomicU64,
 }
 
 /// Where an appended record will lie.
@@ -294,6 +299,13 @@ impl Journal {
     pub(crate) fn wants_spare(&self) -> Option<u32> {
         let unused = self.size == 0;
         (!unused && self.spares.is_empty()).then_some(self.next_size)
+    }
+
+    /// Whether a new file should be written all over before it is used: later writes and syncs
+    /// are then faster by the allocation, which counts where a sync carries little, and everything
+    /// is written twice, which counts where it carries much.
+    pub(crate) fn fills_spares(&self) -> bool {
+        self.shared.bytes_per_sync.load(Ordering::Relaxed) < FILL_BELOW
     }
 
     /// Offers a file for reuse.

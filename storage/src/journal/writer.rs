@@ -6,6 +6,7 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{BUFFERS_KEPT, Batch, Journal, Opening, Resume, Shared, Sizes};
 use crate::disk::DiskFile;
@@ -50,6 +51,8 @@ pub struct JournalWriter {
     recorded: Lsn,
     chain: u32,
     taken: Vec<Batch>,
+    /// Of the current file: bytes written, and syncs.
+    used: (u64, u64),
 }
 
 /// Makes both halves.
@@ -71,6 +74,7 @@ pub(crate) fn pair(
         recorded: resume.end,
         chain: resume.chain,
         taken: Vec::new(),
+        used: (0, 0),
     };
     (Journal::new(shared, seed, sizes, resume), writer)
 }
@@ -240,6 +244,7 @@ impl JournalWriter {
             batch.data[..BATCH_HEADER].copy_from_slice(&bytes);
             self.chain = sum;
             self.written = Lsn::new(batch.file, batch.offset + batch.data.len() as u32);
+            self.used.0 += batch.data.len() as u64;
         }
         self.recorded = self.synced;
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(run.len() + 1);
@@ -278,6 +283,9 @@ impl JournalWriter {
             }
         };
         self.names_dirty = true;
+        let (bytes, syncs) = std::mem::take(&mut self.used);
+        let mean = bytes.checked_div(syncs).unwrap_or(0);
+        self.shared.bytes_per_sync.store(mean, Ordering::Relaxed);
         let record_file = RecordFile::new(name, opening.generation);
         self.files.add_journal(opening.number, record_file);
         let (number, generation) = (opening.number, opening.generation);
@@ -300,6 +308,7 @@ impl JournalWriter {
                 .map_err(|error| StoreError::io("sync", JOURNAL, error))?;
         }
         self.dirty.clear();
+        self.used.1 += 1;
         if self.names_dirty {
             let synced = self.files.sync_names();
             synced.map_err(|error| StoreError::io("sync", "the store directory", error))?;

@@ -206,6 +206,14 @@ impl FileMessages {
         self.index.sections.emptied
     }
 
+    /// Whether a round of copying and checkpointing would free space or erase something, even if no
+    /// journal file goes.
+    #[must_use]
+    pub fn is_wasteful(&self) -> bool {
+        let sections = &self.index.sections;
+        sections.emptied || self.has_erasures() || sections.list.iter().any(Sealed::is_sparse)
+    }
+
     /// Takes in a section, of which `lost` rows cannot be read; sections come in ascending order.
     /// Returns the sequences that are lost.
     pub(crate) fn load_section(

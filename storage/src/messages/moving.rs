@@ -37,6 +37,8 @@ pub(crate) struct CopyPlan {
     pub(crate) through: u64,
     /// Ascending.
     pub(crate) parts: Vec<PlannedPart>,
+    /// How much of it is in sections already.
+    pub(crate) rewritten: u64,
 }
 
 /// The sections that replace a part.
@@ -148,6 +150,8 @@ impl FileMessages {
     pub(crate) fn plan_copy(&mut self, through: u32, most: u64) -> CopyPlan {
         let (tail, through) = self.uncopied(through);
         let mut parts = self.sparse(most);
+        let old = parts.iter().flat_map(|part| &part.old);
+        let rewritten = old.map(Sealed::bytes).sum();
         let last = self.index.sections.list.back().map(Sealed::base);
         let joins = |part: &PlannedPart| part.old.last().map(Sealed::base) == last;
         match parts.last_mut() {
@@ -167,6 +171,7 @@ impl FileMessages {
             number: removals.plan,
             through,
             parts,
+            rewritten,
         }
     }
 

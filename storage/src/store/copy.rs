@@ -17,8 +17,8 @@ use crate::segment::{NewRow, SegmentBuilder, SegmentError, SegmentReader};
 const OWN_SEGMENT: u64 = 256 << 10;
 /// A segment is closed at this length.
 const SEGMENT_MAX: u64 = 64 << 20;
-/// Rewriting stops at about this much per group and pass.
-const REWRITE_MAX: u64 = 16 << 20;
+/// Rewriting stops at about this much per pass.
+const REWRITE_MAX: u64 = 32 << 20;
 /// Distinguishes the generations of segments from those of other files.
 const SEGMENT_FILES: u64 = 2;
 
@@ -29,8 +29,8 @@ pub struct CopyJob {
     seed: u64,
     next_segment: Arc<AtomicU32>,
     through: u32,
-    /// Segments that are mostly dead are rewritten as well.
-    rewrites: bool,
+    /// How much of segments that are mostly dead may still be rewritten.
+    rewrite: u64,
     groups: Vec<(u64, CopyPlan)>,
 }
 
@@ -67,7 +67,7 @@ impl Store {
             seed: self.seed,
             next_segment: Arc::clone(&self.next_segment),
             through,
-            rewrites: true,
+            rewrite: REWRITE_MAX,
             groups: Vec::new(),
         }
     }
@@ -94,15 +94,15 @@ impl CopyJob {
     /// Only what lies in the journal is copied: on a full disk that is hard enough.
     #[must_use]
     pub fn without_rewriting(mut self) -> Self {
-        self.rewrites = false;
+        self.rewrite = 0;
         self
     }
 
     /// Adds what a group has in the journal files concerned, and in segments that are mostly dead.
     /// Once a group.
     pub fn add(&mut self, group: u64, messages: &mut FileMessages) {
-        let most = if self.rewrites { REWRITE_MAX } else { 0 };
-        let plan = messages.plan_copy(self.through, most);
+        let plan = messages.plan_copy(self.through, self.rewrite);
+        self.rewrite = self.rewrite.saturating_sub(plan.rewritten);
         self.groups.push((group, plan));
     }
 

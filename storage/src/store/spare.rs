@@ -36,7 +36,8 @@ impl Store {
     #[must_use]
     pub fn plan_spare(&mut self) -> Option<SpareJob> {
         let size = self.journal.wants_spare()?;
-        Some(self.spare_job(size, size.min(LEAST), true))
+        let fill = self.journal.fills_spares();
+        Some(self.spare_job(size, size.min(LEAST), fill))
     }
 
     pub(super) fn spare_job(&mut self, size: u32, least: u32, fill: bool) -> SpareJob {
@@ -58,7 +59,8 @@ impl Store {
 }
 
 impl SpareJob {
-    /// Allocates the file and writes zeros all over it, so that later writes need no allocation.
+    /// Allocates the file and, if that is worth it, writes zeros all over it, so that later writes
+    /// need no allocation.
     ///
     /// # Errors
     /// The disk refused: a full disk shows here first.

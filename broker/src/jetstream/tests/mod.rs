@@ -8,5 +8,6 @@ mod publish;
 mod recovery;
 mod rewrite;
 mod rig;
+mod space;
 mod ttl;
 mod watchers;
