@@ -15,6 +15,8 @@
 //! The parts, from the inside out: [`routing`] and [`jetstream`] decide and know no sockets, threads or clocks;
 //! [`server`] serves clients; [`node`] puts a server together; [`process`] is the program around it.
 
+#[cfg(feature = "bench")]
+mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -28,6 +28,9 @@ pub enum Command {
     Check(PathBuf),
     /// Send a signal to a running server: `<command>[=<pid or pid file>]`.
     Signal(String),
+    /// `bench`, with its arguments.
+    #[cfg(feature = "bench")]
+    Bench(Vec<String>),
     /// Print the version.
     Version,
     /// Print the usage.
@@ -66,6 +69,10 @@ impl From<FlagError> for Refused {
 /// # Errors
 /// When a flag is unknown, lacks its value, has a bad value or is not built yet.
 pub fn parse(args: &[String]) -> Result<Command, Refused> {
+    #[cfg(feature = "bench")]
+    if let Some(("bench", rest)) = args.split_first().map(|(word, rest)| (word.as_str(), rest)) {
+        return Ok(Command::Bench(rest.to_vec()));
+    }
     let given = flags::parse(args)?;
     let last = |flag: Flag| given.iter().rev().find(|g| g.flag == flag);
     let is_set = |flag: Flag| last(flag).is_some_and(|g| g.value == "true");

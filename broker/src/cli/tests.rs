@@ -69,6 +69,8 @@ fn a_configuration_to_check_needs_its_name() {
 fn commands_and_refusals() {
     assert!(matches!(parse(&args("version")), Ok(Command::Version)));
     assert!(matches!(parse(&args("--help")), Ok(Command::Help)));
+    #[cfg(feature = "bench")]
+    assert!(matches!(parse(&args("bench -x y")), Ok(Command::Bench(rest)) if rest == ["-x", "y"]));
     assert!(matches!(parse(&args("--signal ldm=1")), Ok(Command::Signal(s)) if s == "ldm=1"));
     assert!(!parse(&args("-routes x")).unwrap_err().usage);
     assert!(parse(&args("-bogus")).unwrap_err().usage);

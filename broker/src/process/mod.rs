@@ -32,6 +32,8 @@ pub fn run(args: &[String]) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(text) => fail(&text),
         },
+        #[cfg(feature = "bench")]
+        Ok(Command::Bench(args)) => crate::bench::run(&args),
         Ok(Command::Version) => {
             println!("nats-server: v{}", version::CLAIMED);
             ExitCode::SUCCESS
