@@ -155,21 +155,11 @@ impl Launch {
     /// When no port is free.
     pub fn jetstream(program: &Path, directory: &Path) -> io::Result<Self> {
         let store = directory.join("store").display().to_string();
-        let args = vec!["-js".to_owned(), "-sd".to_owned(), store];
-        Self::with_args(program, directory, args)
-    }
-
-    /// A server with given arguments whose log lies in `directory`.
-    ///
-    /// # Errors
-    /// When no port is free.
-    pub fn with_args(program: &Path, directory: &Path, args: Vec<String>) -> io::Result<Self> {
-        let (program, log) = (program.to_owned(), directory.join("server.log"));
         Ok(Launch {
-            program,
-            args,
+            program: program.to_owned(),
+            args: vec!["-js".to_owned(), "-sd".to_owned(), store],
             port: free_port()?,
-            log,
+            log: directory.join("server.log"),
         })
     }
 

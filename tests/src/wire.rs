@@ -14,7 +14,6 @@ use std::ops::Range;
 use std::time::Duration;
 
 const READ_BUFFER: usize = 1 << 20;
-const IDLE_BUFFER: usize = 1 << 12;
 const LIMIT: Duration = Duration::from_secs(20);
 const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,\
     \"protocol\":1,\"headers\":true,\"no_responders\":true,\"lang\":\"rust\",\
@@ -73,24 +72,12 @@ impl Client {
     /// # Errors
     /// When the server does not answer as a NATS server.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        Self::with_buffer(address, READ_BUFFER)
-    }
-
-    /// Connects with a small buffer, for clients in great numbers that wait.
-    ///
-    /// # Errors
-    /// When the server does not answer as a NATS server.
-    pub fn connect_idle(address: SocketAddr) -> io::Result<Self> {
-        Self::with_buffer(address, IDLE_BUFFER)
-    }
-
-    fn with_buffer(address: SocketAddr, buffer: usize) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LIMIT))?;
         let mut client = Client {
             stream,
-            input: vec![0; buffer],
+            input: vec![0; READ_BUFFER],
             start: 0,
             end: 0,
             output: CONNECT.into(),
@@ -124,14 +111,6 @@ impl Client {
     /// When the connection is gone.
     pub fn local_port(&self) -> io::Result<u16> {
         Ok(self.stream.local_addr()?.port())
-    }
-
-    /// Another handle of the socket, for a thread that only writes.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn writer(&self) -> io::Result<TcpStream> {
-        self.stream.try_clone()
     }
 
     /// Subscribes and returns the subscription's number.
@@ -169,11 +148,6 @@ impl Client {
         self.output.extend_from_slice(line.as_bytes());
         self.output.extend_from_slice(payload);
         self.output.extend_from_slice(b"\r\n");
-    }
-
-    /// Queues prepared protocol bytes.
-    pub fn raw(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
     }
 
     /// Sends what is queued.
@@ -225,31 +199,6 @@ impl Client {
                 Some(Step::Message(frame)) => return Ok(Some(message_in(&self.input, &frame))),
                 Some(_) => {}
                 None => return Ok(None),
-            }
-        }
-    }
-
-    /// Waits for a message, then hands out it and all others that the same reads brought, each with
-    /// the buffer of commands to send; sends those, and returns how many messages there were.
-    ///
-    /// # Errors
-    /// On timeout, end of stream or a server error.
-    pub fn drain(&mut self, mut each: impl FnMut(&Message<'_>, &mut Vec<u8>)) -> io::Result<usize> {
-        let mut count = 0;
-        loop {
-            match self.parse()? {
-                Some(Step::Message(frame)) => {
-                    each(&message_in(&self.input, &frame), &mut self.output);
-                    count += 1;
-                }
-                Some(_) => {}
-                None => {
-                    self.flush()?;
-                    if count > 0 {
-                        return Ok(count);
-                    }
-                    self.fill()?;
-                }
             }
         }
     }
