@@ -162,7 +162,9 @@ impl Consumer {
         let Some(entry) = self.state.pending.get(seq).copied() else {
             return;
         };
-        if subject.consumer_seq <= self.state.floor.consumer {
+        let (floor, last) = (self.state.floor.consumer, self.state.delivered.consumer);
+        // A number above the last one is from before a reset.
+        if subject.consumer_seq <= floor || subject.consumer_seq > last {
             return;
         }
         self.activity.touch(ctx.now);

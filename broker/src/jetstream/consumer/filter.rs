@@ -33,6 +33,12 @@ impl Filter {
             .iter()
             .all(|own| subject::is_subset_of(own, pattern))
     }
+
+    /// Whether the filters let everything through that matches `pattern`.
+    pub(super) fn covers(&self, pattern: &[u8]) -> bool {
+        let covers = |own: &[u8]| subject::is_subset_of(pattern, own);
+        self.everything || self.patterns.iter().any(|own| covers(own))
+    }
 }
 
 impl KeyFilter for Filter {

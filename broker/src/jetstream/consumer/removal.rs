@@ -67,8 +67,8 @@ impl Consumer {
             .is_none_or(|bound| seq > bound || self.members.binary_search(&seq).is_ok())
     }
 
-    /// Everything up to `upto` was purged, or of it what matches `subject`.
-    pub fn on_purged(&mut self, ctx: &mut Ctx<'_>, subject: Option<&[u8]>, upto: u64) {
+    /// Everything up to `upto` was purged, or of it what matches `subject`. Of these, `next` is the first that is left.
+    pub fn on_purged(&mut self, ctx: &mut Ctx<'_>, subject: Option<&[u8]>, upto: u64, next: u64) {
         let pending = self.state.pending.iter().map(|entry| entry.seq);
         let given_up = self.state.given_up.range(..=upto).map(|(seq, _)| *seq);
         let held = pending.take_while(|seq| *seq <= upto).chain(given_up);
@@ -82,7 +82,7 @@ impl Consumer {
             self.record(&Op::Ack { seq, len: 1 }, ctx.now);
         }
         let is_behind = self.state.next <= upto;
-        self.jump_over(ctx, subject, upto);
+        self.jump_over(ctx, subject, next);
         if is_behind {
             self.members.retain(|seq| ctx.messages.meta(*seq).is_some());
             self.count_again(ctx.messages);
@@ -96,7 +96,7 @@ impl Consumer {
         ctx: &mut Ctx<'_>,
         subject: &[u8],
         gone: &[(u64, KeyId)],
-        upto: u64,
+        next: u64,
     ) {
         for &(seq, key) in gone {
             if seq >= self.state.next {
@@ -109,18 +109,19 @@ impl Consumer {
                 self.dirty = true;
             }
         }
-        self.jump_over(ctx, Some(subject), upto);
+        self.jump_over(ctx, Some(subject), next);
     }
 
-    /// Goes on behind what was purged, if that was all that the filters let through.
-    fn jump_over(&mut self, ctx: &Ctx<'_>, subject: Option<&[u8]>, upto: u64) {
-        if !subject.is_none_or(|pattern| self.filter.is_covered_by(pattern)) {
-            return;
-        }
-        let state = ctx.messages.state();
-        let next = state
-            .first_seq
-            .max(upto.min(state.last_seq).saturating_add(1));
+    /// Goes on behind what was purged, if that was all that the filters let through; if it was a part of that, at the
+    /// first message of the stream.
+    fn jump_over(&mut self, ctx: &Ctx<'_>, subject: Option<&[u8]>, next: u64) {
+        let next = match subject {
+            Some(pattern) if self.filter.covers(pattern) && !self.filter.is_covered_by(pattern) => {
+                ctx.messages.state().first_seq
+            }
+            Some(pattern) if !self.filter.is_covered_by(pattern) => return,
+            _ => next,
+        };
         if next > self.state.delivered.stream.saturating_add(1) {
             self.record(&Op::Jump { next }, ctx.now);
             self.dirty = true;

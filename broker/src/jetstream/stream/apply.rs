@@ -35,6 +35,8 @@ pub(crate) enum Change {
         filter: Option<Vec<u8>>,
         /// Up to this sequence.
         upto: u64,
+        /// Where consumers of nothing else go on: the first that is left of these subjects, or behind the end.
+        next: u64,
         /// Those that went, if they are few.
         gone: Option<Vec<(u64, KeyId)>>,
     },

@@ -134,9 +134,12 @@ fn tell(consumer: &mut Consumer, ctx: &mut Ctx<'_>, change: &Change) {
         }
         Change::Purged {
             filter: Some(filter),
-            upto,
+            next,
             gone: Some(gone),
-        } => consumer.on_purged_few(ctx, filter, gone, *upto),
-        Change::Purged { filter, upto, .. } => consumer.on_purged(ctx, filter.as_deref(), *upto),
+            ..
+        } => consumer.on_purged_few(ctx, filter, gone, *next),
+        Change::Purged {
+            filter, upto, next, ..
+        } => consumer.on_purged(ctx, filter.as_deref(), *upto, *next),
     }
 }

@@ -20,26 +20,13 @@ impl Stream {
         match (everything, seq, keep) {
             (true, 0, 0) => self.purge_front(state.last_seq + 1),
             // The first sequence of a stream that never held anything stays 0.
-            (true, 1, _) => 0,
-            (true, 0, keep) if state.messages <= keep => 0,
+            _ if state.last_seq == 0 && seq <= 1 => 0,
+            (true, 0, keep) if state.messages <= keep => self.purge_front(state.first_seq),
             (true, 0, keep) => self.purge_front(self.nth_from_end(keep)),
             (true, seq, _) => self.purge_front(seq),
-            (false, 0, keep) => self.purge_by_request(filter, state.last_seq + 1, keep),
-            (false, seq, _) => self.purge_by_request(filter, seq, 0),
+            (false, 0, keep) => self.purge_matching(filter, state.last_seq + 1, keep),
+            (false, seq, _) => self.purge_matching(filter, seq, 0),
         }
-    }
-
-    /// Consumers of what was purged go on behind it, also if there was nothing.
-    fn purge_by_request(&mut self, filter: &[u8], below: u64, keep: u64) -> u64 {
-        let purged = self.purge_matching(filter, below, keep);
-        if purged == 0 && keep == 0 {
-            self.changes.push(Change::Purged {
-                filter: Some(filter.to_vec()),
-                upto: below.saturating_sub(1),
-                gone: Some(Vec::new()),
-            });
-        }
-        purged
     }
 
     /// Purges everything below `first_seq`; past the end, the sequence moves up.
@@ -52,32 +39,29 @@ impl Stream {
         self.changes.push(Change::Purged {
             filter: None,
             upto: first_seq.saturating_sub(1),
+            next: self.messages.state().first_seq,
             gone: None,
         });
         purged
     }
 
-    /// Purges what matches below `below`, except the newest `keep`.
+    /// Purges what matches below `below`, except the newest `keep`. Consumers of these subjects go on behind, also if
+    /// there was nothing.
     pub(super) fn purge_matching(&mut self, filter: &[u8], below: u64, keep: u64) -> u64 {
         let mut gone = self.matching_below(filter, below);
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
         gone.truncate(gone.len().saturating_sub(keep));
-        let Some(last) = gone.last() else {
-            return 0;
-        };
-        let upto = if keep > 0 {
-            last.seq
-        } else {
-            below.saturating_sub(1)
-        };
         for meta in &gone {
             self.messages.remove(meta.seq, false);
             self.deadlines.remove(meta.seq);
         }
+        let left = self.messages.next_matching(0, &SubjectFilter::new(filter));
+        let end = self.messages.state().last_seq.saturating_add(1);
         let few = || gone.iter().map(|meta| (meta.seq, meta.key)).collect();
         self.changes.push(Change::Purged {
             filter: Some(filter.to_vec()),
-            upto,
+            upto: gone.last().map_or(0, |meta| meta.seq),
+            next: left.map_or(end, |meta| meta.seq),
             gone: (gone.len() <= FEW).then(few),
         });
         gone.len() as u64

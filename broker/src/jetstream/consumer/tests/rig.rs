@@ -349,8 +349,13 @@ impl Rig {
         } else {
             self.messages.remove_front(upto + 1, &mut |_, _| ());
         }
-        self.consumer
-            .on_purged(ctx!(self), subject.map(str::as_bytes), upto);
+        let state = self.messages.state();
+        let left = |name: &str| self.messages.first_of_key(name.as_bytes());
+        let next = subject.map_or(state.first_seq, |name| {
+            left(name).map_or(state.last_seq + 1, |meta| meta.seq)
+        });
+        let subject = subject.map(str::as_bytes);
+        self.consumer.on_purged(ctx!(self), subject, upto, next);
         self.pump();
     }
 
