@@ -175,9 +175,8 @@ impl KeyTable {
         KeyId(id)
     }
 
-    /// Makes room for so many more keys with names of so many bytes in all.
-    pub(super) fn reserve(&mut self, keys: usize, names: usize) {
-        self.names.reserve_exact(names);
+    /// Makes room for so many more keys.
+    pub(super) fn reserve(&mut self, keys: usize) {
         self.keys.reserve_exact(keys);
         self.sealed.reserve_exact(keys);
         let (names, all, hasher) = (&self.names, &self.keys, &self.hasher);

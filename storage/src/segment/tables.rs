@@ -110,11 +110,6 @@ impl SectionTables {
         name.unwrap_or(&[])
     }
 
-    /// Length of all names.
-    pub(crate) fn names_len(&self) -> usize {
-        self.key_entry(self.entry.keys).name as usize
-    }
-
     /// First and last sequence of a key, dead ones included.
     pub(crate) fn span(&self, key: u32) -> (u64, u64) {
         let (entry, base) = (self.key_entry(key), self.entry.base);
