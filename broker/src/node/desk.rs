@@ -44,11 +44,16 @@ impl Desk {
     /// A reader's visit: decides on its messages and hands them to the disk thread.
     pub(super) fn take_batch(&mut self, batch: &InboundBatch) {
         let now = self.clock.now();
+        self.read_batch(batch, now);
+        self.leave(now);
+    }
+
+    /// All messages of a batch to the core.
+    pub(super) fn read_batch(&mut self, batch: &InboundBatch, now: Timestamp) {
         for message in batch.iter() {
             self.jetstream
                 .handle(now, Event::Message(message), &mut self.out);
         }
-        self.leave(now);
     }
 
     /// The disk thread's visit: lets go what waited for the journal.

@@ -27,6 +27,9 @@ const HIGH_WATER: usize = 32 << 20;
 /// Most messages and bytes that a connection's reader handles itself.
 const GUEST_MESSAGES: usize = 16;
 const GUEST_BYTES: usize = 16 << 10;
+/// Emptied batches kept for reuse, and the largest worth keeping.
+const SPARES: usize = 4;
+const SPARE_BYTES: usize = 128 << 10;
 /// Most decisions that the disk thread lets go itself.
 const GUEST_COMMITS: usize = 64;
 
@@ -80,6 +83,8 @@ pub(super) struct Inbox {
 struct Queue {
     mail: Vec<Mail>,
     bytes: usize,
+    /// Emptied batches: their memory is reused.
+    spares: Vec<InboundBatch>,
     /// Here while the thread sleeps and no guest works.
     desk: Option<Box<Desk>>,
     /// A guest has the desk.
@@ -126,6 +131,25 @@ impl Inbox {
         drop(queue);
         if wake {
             self.arrived.notify_one();
+        }
+    }
+
+    /// Puts a batch in and leaves an empty one in its place.
+    fn post_batch(&self, batch: &mut InboundBatch) {
+        let spare = self.queue.lock().spares.pop();
+        let full = std::mem::replace(batch, spare.unwrap_or_default());
+        self.post(Mail::Batch(full));
+    }
+
+    /// Takes back a batch that was worked through.
+    pub(super) fn recycle(&self, mut batch: InboundBatch) {
+        if batch.capacity() > SPARE_BYTES {
+            return;
+        }
+        batch.clear();
+        let mut queue = self.queue.lock();
+        if queue.spares.len() < SPARES {
+            queue.spares.push(batch);
         }
     }
 
@@ -241,9 +265,13 @@ impl JetStreamInbox for Inbox {
             && desk.serves(batch)
         {
             desk.take_batch(batch);
+            if batch.bytes() * 8 < batch.capacity() {
+                // The connection was busy once and is not any more.
+                *batch = InboundBatch::default();
+            }
             batch.clear();
         } else {
-            self.post(Mail::Batch(std::mem::take(batch)));
+            self.post_batch(batch);
         }
     }
 

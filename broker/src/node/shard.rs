@@ -171,6 +171,10 @@ fn serve(mut desk: Box<Desk>, inbox: &Inbox) {
                     stopping = true;
                     desk.jetstream.handle(now, Event::Shutdown, &mut desk.out);
                 }
+                Mail::Batch(batch) => {
+                    desk.read_batch(&batch, now);
+                    inbox.recycle(batch);
+                }
                 other => read(other, now, &mut desk.jetstream, &mut desk.out),
             }
         }
@@ -191,11 +195,6 @@ fn serve(mut desk: Box<Desk>, inbox: &Inbox) {
 /// One letter to the core.
 fn read(letter: Mail, now: Timestamp, jetstream: &mut JetStream, out: &mut ShardOutbox) {
     match letter {
-        Mail::Batch(batch) => {
-            for message in batch.iter() {
-                jetstream.handle(now, Event::Message(message), out);
-            }
-        }
         Mail::Durable(lsn) => jetstream.handle(now, Event::Durable(lsn), out),
         Mail::Watch { account, tag } => {
             if let Some(present) = out.watched(account, tag) {
@@ -205,6 +204,6 @@ fn read(letter: Mail, now: Timestamp, jetstream: &mut JetStream, out: &mut Shard
         Mail::Job(done) => jetstream.handle(now, Event::Job(done), out),
         Mail::StoreFailed(reason) => jetstream.handle(now, Event::StoreFailed(&reason), out),
         Mail::Look(look) => look(jetstream, now, out),
-        Mail::Settle(_) | Mail::Stop => {}
+        Mail::Batch(_) | Mail::Settle(_) | Mail::Stop => {}
     }
 }

@@ -62,6 +62,11 @@ impl InboundBatch {
         self.bytes.len()
     }
 
+    /// Bytes that it has room for.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The messages in the order of their arrival.
     pub fn iter(&self) -> impl Iterator<Item = Inbound<'_>> {
         self.entries.iter().map(|entry| self.inbound(entry))
