@@ -34,7 +34,36 @@ const POOLED_MAX: usize = 128 << 10;
 pub struct Deliverer {
     shared: Arc<Shared>,
     cache: Cache,
+    header_size: LastSize,
+    total_size: LastSize,
     output: Output,
+}
+
+/// The text of a size. Messages in a row often have the same.
+#[derive(Debug)]
+struct LastSize {
+    size: usize,
+    digits: Digits,
+}
+
+impl LastSize {
+    fn new() -> Self {
+        Self {
+            size: 0,
+            digits: Digits::of(0),
+        }
+    }
+
+    #[inline]
+    fn of(&mut self, size: usize) -> &[u8] {
+        if self.size != size {
+            *self = Self {
+                size,
+                digits: Digits::of(size as u64),
+            };
+        }
+        self.digits.as_bytes()
+    }
 }
 
 /// A message on its way.
@@ -106,6 +135,8 @@ impl Deliverer {
         Self {
             shared,
             cache: Cache::default(),
+            header_size: LastSize::new(),
+            total_size: LastSize::new(),
             output,
         }
     }
@@ -122,19 +153,15 @@ impl Deliverer {
         let Some(account) = self.shared.accounts.get(account) else {
             return false;
         };
-        let header_digits = if headers.is_empty() {
-            Digits::of(0)
-        } else {
-            Digits::of(headers.len() as u64)
-        };
-        let size_digits = Digits::of((headers.len() + payload.len()) as u64);
+        let header_digits = self.header_size.of(headers.len());
+        let size_digits = self.total_size.of(headers.len() + payload.len());
         let message = Message {
             subject,
             reply,
             headers,
             payload,
-            header_digits: header_digits.as_bytes(),
-            size_digits: size_digits.as_bytes(),
+            header_digits,
+            size_digits,
         };
         let origin = Origin {
             client: 0,

@@ -142,13 +142,20 @@ impl<'s> AckSubject<'s> {
     pub fn parse(subject: &'s [u8]) -> Option<Self> {
         let rest = subject.strip_prefix(ACK_PREFIX)?;
         let mut found: [&[u8]; 9] = [b""; 9];
-        let mut count = 0;
-        for token in rest.split(|&byte| byte == b'.') {
-            if let Some(slot) = found.get_mut(count) {
-                *slot = token;
+        let (mut count, mut start) = (0, 0);
+        for (at, &byte) in rest.iter().enumerate() {
+            if byte == b'.' {
+                if let Some(slot) = found.get_mut(count) {
+                    *slot = &rest[start..at];
+                }
+                count += 1;
+                start = at + 1;
             }
-            count += 1;
         }
+        if let Some(slot) = found.get_mut(count) {
+            *slot = &rest[start..];
+        }
+        count += 1;
         let (origin, tokens) = match count {
             7 => (None, &found[..7]),
             9.. => (Some((found[0], found[1])), &found[2..]),
@@ -167,11 +174,23 @@ impl<'s> AckSubject<'s> {
     }
 }
 
+/// Digits of a number that cannot overflow.
+const SAFE_DIGITS: usize = 19;
+
 fn parse_number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u64, |value, byte| {
+    let (safe, rest) = digits.split_at(digits.len().min(SAFE_DIGITS));
+    let mut value = 0;
+    for byte in safe {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+    }
+    rest.iter().try_fold(value, |value: u64, byte| {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;

@@ -11,6 +11,9 @@ pub trait Sink {
     fn put(&mut self, bytes: &[u8]);
     /// Makes room for `additional` more bytes.
     fn make_room(&mut self, additional: usize);
+    /// Appends the first `len` of eight bytes. Eight bytes from a register are one store, and what is too much of
+    /// them is overwritten next.
+    fn put_word(&mut self, word: [u8; 8], len: usize);
 }
 
 impl Sink for Vec<u8> {
@@ -21,6 +24,13 @@ impl Sink for Vec<u8> {
     fn make_room(&mut self, additional: usize) {
         self.reserve(additional);
     }
+
+    #[inline]
+    fn put_word(&mut self, word: [u8; 8], len: usize) {
+        let end = self.len() + len;
+        self.extend_from_slice(&word);
+        self.truncate(end);
+    }
 }
 
 impl Sink for bytes::BytesMut {
@@ -30,6 +40,13 @@ impl Sink for bytes::BytesMut {
 
     fn make_room(&mut self, additional: usize) {
         self.reserve(additional);
+    }
+
+    #[inline]
+    fn put_word(&mut self, word: [u8; 8], len: usize) {
+        let end = self.len() + len;
+        self.extend_from_slice(&word);
+        self.truncate(end);
     }
 }
 
@@ -42,72 +59,85 @@ pub const PING: &[u8] = b"PING\r\n";
 /// Answer to PING.
 pub const PONG: &[u8] = b"PONG\r\n";
 
-const PAIRS: &[u8; 200] = b"\
-    0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
-    5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-
 /// The decimal digits of a number, kept on the stack.
 #[derive(Debug, Clone, Copy)]
 pub struct Digits {
-    bytes: [u8; 20],
-    start: u8,
+    bytes: [u8; 24],
+    len: u8,
 }
 
 impl Digits {
     /// Formats `number`.
-    #[inline]
     #[must_use]
     pub fn of(number: u64) -> Self {
-        let mut bytes = [0; 20];
-        let start = fill(&mut bytes, number) as u8;
-        Self { bytes, start }
+        let mut digits = Self {
+            bytes: [0; 24],
+            len: 0,
+        };
+        self::number(&mut digits, number);
+        digits
     }
 
     /// The digits.
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[usize::from(self.start)..]
+        &self.bytes[..usize::from(self.len)]
     }
 }
 
-/// Writes the digits of a number to the end of `bytes` and returns where they start. Four digits a division: the
-/// divisions depend on each other, the rest does not.
-#[inline]
-fn fill(bytes: &mut [u8; 20], mut number: u64) -> usize {
-    let mut at = bytes.len();
-    while number >= 10_000 {
-        let four = (number % 10_000) as usize;
-        number /= 10_000;
-        at -= 4;
-        bytes[at..at + 2].copy_from_slice(pair(four / 100));
-        bytes[at + 2..at + 4].copy_from_slice(pair(four % 100));
+/// A number has at most twenty digits, which leaves room for the last word.
+impl Sink for Digits {
+    fn put(&mut self, bytes: &[u8]) {
+        let at = usize::from(self.len);
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len() as u8;
     }
-    let mut rest = number as usize;
-    if rest >= 100 {
-        at -= 2;
-        bytes[at..at + 2].copy_from_slice(pair(rest % 100));
-        rest /= 100;
+
+    fn make_room(&mut self, _: usize) {}
+
+    fn put_word(&mut self, word: [u8; 8], len: usize) {
+        self.put(&word[..len]);
     }
-    if rest >= 10 {
-        at -= 2;
-        bytes[at..at + 2].copy_from_slice(pair(rest));
-    } else {
-        at -= 1;
-        bytes[at] = b'0' + rest as u8;
-    }
-    at
 }
 
-/// The two digits of a number below a hundred.
-#[inline]
-fn pair(number: usize) -> &'static [u8] {
-    &PAIRS[number * 2..number * 2 + 2]
-}
+const EIGHT_DIGITS: u64 = 100_000_000;
+const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// Appends a number in decimal.
+#[inline]
 pub fn number<S: Sink + ?Sized>(out: &mut S, value: u64) {
-    out.put(Digits::of(value).as_bytes());
+    if value < EIGHT_DIGITS {
+        return put_first(out, value);
+    }
+    let (high, low) = (value / EIGHT_DIGITS, value % EIGHT_DIGITS);
+    if high < EIGHT_DIGITS {
+        put_first(out, high);
+    } else {
+        put_first(out, high / EIGHT_DIGITS);
+        out.put_word((eight_digits(high % EIGHT_DIGITS) | ZEROS).to_le_bytes(), 8);
+    }
+    out.put_word((eight_digits(low) | ZEROS).to_le_bytes(), 8);
+}
+
+/// Appends at most eight digits, without zeros in front.
+#[inline]
+fn put_first<S: Sink + ?Sized>(out: &mut S, value: u64) {
+    let digits = eight_digits(value);
+    let zeros = digits.trailing_zeros().min(56) / 8;
+    let word = (digits | ZEROS) >> (zeros * 8);
+    out.put_word(word.to_le_bytes(), 8 - zeros as usize);
+}
+
+/// The eight digits of a number below 10^8 as the bytes of a word, the first in the lowest. All of them are computed
+/// side by side: divided by 10,000, then both halves by 100, then all four quarters by 10.
+#[inline]
+fn eight_digits(value: u64) -> u64 {
+    let halves = value / 10_000 | (value % 10_000) << 32;
+    let hundreds = (halves * 10_486) >> 20 & 0x0000_007f_0000_007f;
+    let quarters = (halves - 100 * hundreds) << 16 | hundreds;
+    let tens = (quarters * 103) >> 10 & 0x000f_000f_000f_000f;
+    (quarters - 10 * tens) << 8 | tens
 }
 
 /// Appends a signed number in decimal.
@@ -264,6 +294,17 @@ mod tests {
             u64::MAX,
         ] {
             assert_eq!(Digits::of(value).as_bytes(), value.to_string().as_bytes());
+        }
+        for power in (0..20).map(|exponent| 10_u64.pow(exponent)) {
+            for value in [
+                power - 1,
+                power,
+                power + 1,
+                power / 7,
+                power.saturating_mul(3),
+            ] {
+                assert_eq!(Digits::of(value).as_bytes(), value.to_string().as_bytes());
+            }
         }
         let mut out = Vec::new();
         signed(&mut out, i64::MIN);
