@@ -161,6 +161,11 @@ impl Consumer {
         self.announced
     }
 
+    /// What [`deadline`](Self::deadline) said last; `None` again once it has passed.
+    pub fn announced(&self) -> Option<Timestamp> {
+        self.announced
+    }
+
     /// A deadline has passed.
     pub fn on_tick(&mut self, ctx: &mut Ctx<'_>) {
         self.announced = None;

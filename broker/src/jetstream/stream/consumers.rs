@@ -187,7 +187,11 @@ impl Stream {
         if consumer.dirty() {
             env.agenda.dirty.push((self.id, id));
         }
-        env.agenda.timers.set(self.id, id, consumer.deadline());
+        let known = consumer.announced();
+        let deadline = consumer.deadline();
+        if deadline != known {
+            env.agenda.timers.set(self.id, id, deadline);
+        }
         Some(result)
     }
 
