@@ -7,6 +7,8 @@ use super::{FileMessages, Insert, ReadError, Stored, StoredRef};
 
 /// Counted per message beyond its key, headers and payload.
 const OVERHEAD: usize = 16;
+/// After this many bytes of messages the allocator is made to take more from the system at once.
+const STEP: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 struct Body {
@@ -20,6 +22,8 @@ struct Body {
 pub struct Heap {
     slots: Vec<Body>,
     free: Vec<u32>,
+    /// Bytes put since the last [`STEP`].
+    put: usize,
 }
 
 /// A store that holds its messages in memory.
@@ -46,6 +50,7 @@ impl Bodies for Heap {
     }
 
     fn put(&mut self, message: &Insert<'_>) -> u64 {
+        self.prepare(message);
         let parts = [message.key, message.headers, message.payload];
         let mut data = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
         for part in parts {
@@ -112,6 +117,20 @@ impl Bodies for Heap {
 
     fn file_mut(_: &mut MemoryMessages) -> Option<&mut FileMessages> {
         None
+    }
+}
+
+impl Heap {
+    /// In all threads but the first, glibc's allocator grows by as many pages as the next object needs, with a system
+    /// call each time: one in twenty small messages. An object of many pages that comes and goes leaves its room.
+    fn prepare(&mut self, message: &Insert<'_>) {
+        self.put += message.key.len() + message.headers.len() + message.payload.len();
+        if self.put >= STEP {
+            self.put = 0;
+            drop(std::hint::black_box(Vec::<u8>::with_capacity(
+                STEP + STEP / 2,
+            )));
+        }
     }
 }
 
