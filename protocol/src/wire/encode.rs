@@ -133,11 +133,11 @@ fn put_first<S: Sink + ?Sized>(out: &mut S, value: u64) {
 /// side by side: divided by 10,000, then both halves by 100, then all four quarters by 10.
 #[inline]
 fn eight_digits(value: u64) -> u64 {
-    let halves = value / 10_000 | (value % 10_000) << 32;
-    let hundreds = (halves * 10_486) >> 20 & 0x0000_007f_0000_007f;
-    let quarters = (halves - 100 * hundreds) << 16 | hundreds;
-    let tens = (quarters * 103) >> 10 & 0x000f_000f_000f_000f;
-    (quarters - 10 * tens) << 8 | tens
+    let halves = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let quarters = ((halves - 100 * hundreds) << 16) | hundreds;
+    let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
+    ((quarters - 10 * tens) << 8) | tens
 }
 
 /// Appends a signed number in decimal.
