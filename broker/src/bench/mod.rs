@@ -15,6 +15,7 @@
 mod args;
 mod caller;
 mod choice;
+mod cleanup;
 mod client;
 mod clock;
 mod footprint;
@@ -64,6 +65,10 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Err(error) = cleanup::on_interrupt() {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let report = measure(&choice, args);
     print!("{}", report::text(&report));
     let mut good = !report.has_failures();

@@ -1,9 +1,10 @@
 //! Directories for the stores of started servers; none of them may outlive the program.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::cleanup;
 
 /// A directory that is removed on drop.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ impl Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("jetwake-bench-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).map_err(|error| {
+        cleanup::create_directory(&path).map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", path.display()))
         })?;
         Ok(Scratch(path))
@@ -29,7 +30,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed stays for the operating system's own clean-up.
-        let _ = fs::remove_dir_all(&self.0);
+        cleanup::remove_directory(&self.0);
     }
 }

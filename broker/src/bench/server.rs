@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cleanup;
 use super::scratch::Scratch;
 
 /// Below the range from which the system takes the ports of outgoing connections: a client that
@@ -107,13 +108,14 @@ impl Launch {
     fn start(&self) -> io::Result<(Process, Duration)> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let begin = Instant::now();
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-c"])
             .arg(&self.config)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
+            .stderr(log);
+        let child = cleanup::spawn(&mut command)
             .map_err(|error| io::Error::other(format!("{}: {error}", self.program.display())))?;
         let mut process = Process(child);
         while !says_info(self.address())? {
@@ -130,8 +132,7 @@ impl Launch {
 
 impl Process {
     fn kill(&mut self) -> io::Result<()> {
-        self.0.kill()?;
-        self.0.wait().map(drop)
+        cleanup::kill(&mut self.0)
     }
 }
 
