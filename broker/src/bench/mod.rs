@@ -99,10 +99,11 @@ fn measure(choice: &Choice, args: &[String]) -> Report {
     let unix_time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     Report {
         jetwake_bench: env!("CARGO_PKG_VERSION").to_owned(),
-        command: format!("jetwake bench {}", args.join(" ")),
+        command: format!("jetwake bench {}", without_secrets(args).join(" ")),
         unix_time: unix_time.as_secs(),
         machine: usage::machine(),
         servers: choice.names.clone(),
+        shares_machine: is_own,
         bare_sync_seconds: is_own
             .then(|| usage::sync_latency(&choice.ground.stores).ok())
             .flatten()
@@ -112,6 +113,27 @@ fn measure(choice: &Choice, args: &[String]) -> Report {
             .map(|(row, cells)| report::row(row, cells, &choice.names))
             .collect(),
     }
+}
+
+/// The arguments as a report may show them.
+fn without_secrets(args: &[String]) -> Vec<String> {
+    const HIDDEN: &str = "***";
+    let is_secret = |word: &str| word == "--password" || word == "--token";
+    let mut shown: Vec<String> = Vec::new();
+    for (number, arg) in args.iter().enumerate() {
+        let before = number.checked_sub(1).and_then(|number| args.get(number));
+        let (name, value) = arg.split_once('=').unwrap_or((arg, ""));
+        shown.push(if before.is_some_and(|word| is_secret(word)) {
+            HIDDEN.to_owned()
+        } else if is_secret(name) && !value.is_empty() {
+            format!("{name}={HIDDEN}")
+        } else if let Some((_, host)) = arg.rsplit_once('@') {
+            format!("{HIDDEN}@{host}")
+        } else {
+            arg.clone()
+        });
+    }
+    shown
 }
 
 fn write(file: &Path, text: &str) -> bool {

@@ -91,6 +91,16 @@ fn scenarios_run_with_many_of_everything() {
     });
 }
 
+#[test]
+fn reports_hold_no_secrets() {
+    let args = "--url nats://u:p@h --user u --password x --token=y core".split(' ');
+    let args: Vec<String> = args.map(str::to_owned).collect();
+    assert_eq!(
+        super::without_secrets(&args).join(" "),
+        "--url ***@h --user u --password *** --token=*** core"
+    );
+}
+
 /// Calls the JetStream API.
 fn call(target: &Target, name: &str, body: &str) {
     let subject = format!("$JS.API.{name}");

@@ -43,6 +43,8 @@ pub(super) struct Report {
     pub machine: String,
     /// Names of the sides' servers.
     pub servers: Vec<String>,
+    /// The servers were started here, so that they share the machine with the load generator.
+    pub shares_machine: bool,
     /// Seconds of a bare 4 KiB write and `fdatasync` where the stores are.
     pub bare_sync_seconds: Option<f64>,
     /// Rounds.
@@ -66,10 +68,11 @@ impl Report {
 
     /// What holds for all numbers.
     fn notes(&self) -> Vec<String> {
-        let mut notes = vec![
-            "The load generator runs on the same machine as a started server, and takes its share."
-                .to_owned(),
-        ];
+        let mut notes = Vec::new();
+        if self.shares_machine {
+            let text = "The load generator runs on the same machine as the server.";
+            notes.push(text.to_owned());
+        }
         if let Some(time) = self.bare_sync_seconds {
             notes.push(format!(
                 "A bare 4 KiB write and fdatasync where the stores are takes {} (median): one durable \
