@@ -36,8 +36,9 @@ pub(crate) struct SectionTables {
     found: Bytes,
     /// Checked rows.
     rows: OnceLock<Bytes>,
-    /// Keys and rows in memory, once the mapping broke.
-    copies: OnceLock<(Bytes, Bytes)>,
+    /// In memory, once the mapping broke.
+    key_copy: OnceLock<Bytes>,
+    row_copy: OnceLock<Bytes>,
 }
 
 impl SectionTables {
@@ -49,7 +50,8 @@ impl SectionTables {
             keys,
             found,
             rows: OnceLock::new(),
-            copies: OnceLock::new(),
+            key_copy: OnceLock::new(),
+            row_copy: OnceLock::new(),
         }
     }
 
@@ -79,7 +81,7 @@ impl SectionTables {
 
     fn keys_now(&self) -> &[u8] {
         if self.is_broken() {
-            return &self.copies().0;
+            return self.key_copy();
         }
         &self.keys
     }
@@ -92,7 +94,7 @@ impl SectionTables {
                 return value;
             }
         }
-        read(&self.copies().1)
+        read(self.row_copy.get_or_init(|| self.rows_again()))
     }
 
     fn key_entry(&self, key: u32) -> KeyEntry {
@@ -108,6 +110,11 @@ impl SectionTables {
             .keys_now()
             .get(names + start as usize..names + end as usize);
         name.unwrap_or(&[])
+    }
+
+    /// Length of all names.
+    pub(crate) fn names_len(&self) -> usize {
+        self.key_entry(self.entry.keys).name as usize
     }
 
     /// First and last sequence of a key, dead ones included.
@@ -221,13 +228,14 @@ impl SectionTables {
         })
     }
 
-    /// Keys and rows in memory: the mapping they were in has lost a page.
-    fn copies(&self) -> &(Bytes, Bytes) {
-        self.copies.get_or_init(|| {
+    /// Keys in memory: the mapping they were in has lost a page. Rows have a copy of their own,
+    /// because making them again needs the keys.
+    fn key_copy(&self) -> &Bytes {
+        self.key_copy.get_or_init(|| {
             let len = self.entry.rows_at - self.entry.keys_at;
             let keys = self.read_part(self.entry.keys_at, len, self.entry.keys_sum);
             // Names that are lost are not found any more; their messages are.
-            (keys.unwrap_or_else(|| self.keys.clone()), self.rows_again())
+            keys.unwrap_or_else(|| self.keys.clone())
         })
     }
 
