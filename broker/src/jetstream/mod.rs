@@ -23,7 +23,6 @@ mod report;
 mod settings;
 mod stream;
 mod streams;
-mod subjects;
 pub mod tag;
 #[cfg(test)]
 mod tests;

@@ -94,8 +94,6 @@ impl Call<'_> {
             .with_stream(id, self.now, self.out, |stream, env| {
                 stream.submit(&entry, waiting, env);
             });
-        // In memory it counts already.
-        self.core.streams.index(id);
         Ok(Outcome::Queued)
     }
 
@@ -106,7 +104,6 @@ impl Call<'_> {
     ) -> Result<Outcome<StreamDeleteResponse>, ApiError> {
         expect_empty(self.body)?;
         let id = self.stream_id(name)?;
-        self.check_room(id)?;
         let Some(request) = self.request.take() else {
             return Ok(Outcome::Queued);
         };
@@ -136,7 +133,6 @@ impl Call<'_> {
         if stream.config.deny_purge {
             return Err(ApiError::stream_purge_failed("stream purge not permitted"));
         }
-        self.check_room(id)?;
         let waiting = self.request.take();
         let filter = request.subject.as_bytes();
         let sequence = request.sequence.min(SEQ_MAX);

@@ -4,7 +4,6 @@ mod api;
 mod batch;
 mod consumers;
 mod counter;
-mod full_disk;
 mod publish;
 mod recovery;
 mod rewrite;
