@@ -50,6 +50,8 @@ pub struct Options {
     pub max_closed_clients: usize,
     /// JetStream, off if `None`.
     pub jetstream: Option<JetStreamOptions>,
+    /// Length that journal files grow to, and bytes of complete ones that are kept; 32 MiB if `None`.
+    pub journal_file_max: Option<u32>,
     /// The monitoring listener, off if `None`.
     pub monitor: Option<MonitorOptions>,
     /// Free text shown by monitoring.
@@ -244,6 +246,7 @@ impl Default for Options {
             lame_duck_grace_period: Duration::from_secs(10),
             max_closed_clients: 10_000,
             jetstream: None,
+            journal_file_max: None,
             monitor: None,
             server_tags: Vec::new(),
             config_digest: String::new(),

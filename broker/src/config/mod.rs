@@ -10,6 +10,7 @@
 
 mod auth;
 mod jetstream;
+mod jetwake;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jetwake_protocol::conf::{Map, Node};
 
 use super::values::{self, Read};
-use super::{Findings, auth, jetstream};
+use super::{Findings, auth, jetstream, jetwake};
 use crate::options::{MonitorOptions, Options};
 
 /// nats-server refuses less.
@@ -116,6 +116,7 @@ fn known(
         .or_else(|| logs(key, node, options))
         .or_else(|| match key {
             "jetstream" => Some(jetstream::apply(node, options, findings)),
+            "jetwake" => Some(jetwake::apply(node, options, findings)),
             "authorization" => Some(auth::apply(node, options, findings)),
             "store_dir" | "storedir" => Some(values::text(node).map(|_| ())),
             _ => None,

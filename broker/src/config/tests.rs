@@ -166,3 +166,12 @@ fn variables_are_not_unknown_fields() {
     let options = good("MY_PORT = 4444\nport: $MY_PORT");
     assert_eq!(options.port, 4444);
 }
+
+#[test]
+fn the_block_of_our_own_is_checked() {
+    let options = good("jetwake { journal_file_max: 1MiB }");
+    assert_eq!(options.journal_file_max, Some(1 << 20));
+    assert!(options.jetstream.is_none());
+    assert!(errors("jetwake { journal_file_max: 1KB }")[0].contains("between 256KB and 1GB"));
+    assert!(errors("jetwake { fast: true }")[0].contains("fast"));
+}

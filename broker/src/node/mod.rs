@@ -148,6 +148,7 @@ impl Server {
                 inbox,
                 clock: extras.clock.clone(),
                 options: jetstream.clone(),
+                journal_file_max: options.journal_file_max,
                 disk: Arc::new(RealDisk),
             };
             shard = Some(start_jetstream(parts, &limits, &logger).await?);
@@ -264,7 +265,9 @@ fn settings(
     name: &str,
     limits: Limits,
 ) -> Settings {
+    let defaults = Settings::default();
     Settings {
+        keep: options.journal_file_max.map_or(defaults.keep, u64::from),
         server_name: name.to_owned(),
         domain: jetstream.domain.clone(),
         strict: jetstream.strict,
@@ -277,6 +280,6 @@ fn settings(
             .unwrap_or(i64::MAX),
         default_max_consumers: jetstream.limits.default_max_consumers,
         max_payload: options.max_payload as u64,
-        ..Settings::default()
+        ..defaults
     }
 }

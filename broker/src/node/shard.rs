@@ -28,6 +28,7 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) settings: Settings,
     pub(super) options: JetStreamOptions,
+    pub(super) journal_file_max: Option<u32>,
     pub(super) disk: Arc<dyn Disk>,
 }
 
@@ -87,14 +88,14 @@ fn run(
         clock,
         settings,
         options,
+        journal_file_max,
         disk,
     } = parts;
-    let seed = super::random::number();
-    let opened = Store::open(
-        disk,
-        &options.data_dir(),
-        jetwake_storage::Options::new(seed),
-    );
+    let mut storage = jetwake_storage::Options::new(super::random::number());
+    if let Some(max) = journal_file_max {
+        storage.journal_max = max;
+    }
+    let opened = Store::open(disk, &options.data_dir(), storage);
     let (mut opened, writer) = match opened {
         Ok(opened) => {
             tell(&opened.report, &router.shared().logger);
