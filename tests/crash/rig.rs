@@ -39,7 +39,8 @@ pub(crate) fn run(options: &Options, mut progress: impl FnMut(String)) -> io::Re
     let target = || workspace().join("target");
     let parent = options.directory.clone().unwrap_or_else(target);
     let scratch = Scratch::new(&parent, "crash")?;
-    let mut launch = Launch::jetstream(&server_program()?, scratch.path())?;
+    let launch = Launch::jetstream(&server_program()?, scratch.path())?;
+    let mut launch = launch.with_small_files(scratch.path())?;
     launch.args.extend(options.server_args.iter().cloned());
     let mut server = launch.start()?;
     let mut site = Site::new(&all_plans(), options.seed);

@@ -9,6 +9,9 @@ use jetwake_tests::layer::{Cut, Layer, Names};
 use jetwake_tests::load::{Findings, Site, all_plans};
 use jetwake_tests::process::{Launch, Scratch, ServerProcess, server_program};
 
+/// A sync takes some time on a real disk too; the power often goes within one.
+const SYNC_TIME: Duration = Duration::from_micros(500);
+
 /// What a run does.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -115,12 +118,14 @@ pub(crate) fn run(options: &Options, mut progress: impl FnMut(String)) -> io::Re
         Ok(layer) => layer,
         Err(error) => return Ok(Outcome::Skipped(error)),
     };
+    layer.image().orders().slow_syncs(SYNC_TIME);
     let mut launch = Launch::jetstream(&program, scratch.path())?;
     launch.args = vec![
         "-js".into(),
         "-sd".into(),
         layer.path().display().to_string(),
     ];
+    let mut launch = launch.with_small_files(scratch.path())?;
     launch.args.extend(options.server_args.iter().cloned());
     let mut server = launch.start()?;
     let mut site = Site::new(&all_plans(), options.seed);
@@ -133,7 +138,10 @@ pub(crate) fn run(options: &Options, mut progress: impl FnMut(String)) -> io::Re
             true => Cut::Torn(choices.number()),
             false => Cut::Clean,
         };
-        let mut found = site.load(server.address(), load, || server.kill())?;
+        let mut found = site.load(server.address(), load, || {
+            layer.image().orders().power_off();
+            server.kill()
+        })?;
         let loss = layer.cut(cut)?;
         server = restart(&launch, &mut layer, cut, &mut choices)?;
         found.merge(site.check(server.address())?);

@@ -23,6 +23,9 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Short enough to measure start times of a millisecond.
 const CONNECT_RETRY: Duration = Duration::from_micros(100);
 
+/// Settings of our own server under which its files turn over often.
+pub const SMALL_FILES: &str = "jetwake { journal_file_max: 1MB }\n";
+
 /// The program under test.
 ///
 /// # Errors
@@ -163,6 +166,22 @@ impl Launch {
         })
     }
 
+    /// Lets our own server turn its files over often, by a configuration file in `directory`;
+    /// other servers start as they are.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn with_small_files(mut self, directory: &Path) -> io::Result<Self> {
+        let name = self.program.file_name().unwrap_or_default();
+        if name.to_string_lossy().starts_with("jetwake") {
+            let file = directory.join("small.conf");
+            fs::write(&file, SMALL_FILES)?;
+            self.args.push("-c".to_owned());
+            self.args.push(file.display().to_string());
+        }
+        Ok(self)
+    }
+
     /// Where clients connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -234,6 +253,14 @@ impl ServerProcess {
     /// When the process cannot be signalled.
     pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// Waits for the end of the process, which somebody asked for.
+    ///
+    /// # Errors
+    /// When the process cannot be waited for.
+    pub fn wait(&mut self) -> io::Result<()> {
         self.child.wait().map(drop)
     }
 

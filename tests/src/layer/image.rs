@@ -257,6 +257,13 @@ impl Image {
         self.used
     }
 
+    /// The numbers of all files.
+    pub(super) fn files(&self) -> Vec<u64> {
+        let files = self.inodes.iter();
+        let files = files.filter(|(_, inode)| matches!(inode.node, Node::File(_)));
+        files.map(|(number, _)| *number).collect()
+    }
+
     fn add(&mut self, node: Node, mode: u16) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -326,6 +333,7 @@ impl Image {
         node: Node,
         mode: u16,
     ) -> Result<u64, Errno> {
+        self.orders.name()?;
         if self.lookup(parent, name).is_ok() {
             return Err(Errno::Exists);
         }
@@ -336,6 +344,7 @@ impl Image {
     }
 
     pub(super) fn remove(&mut self, parent: u64, name: &OsStr) -> Result<(), Errno> {
+        self.orders.name()?;
         let number = self.lookup(parent, name)?;
         if let Ok(directory) = self.directory(number)
             && !directory.entries.is_empty()
@@ -349,6 +358,7 @@ impl Image {
     }
 
     pub(super) fn rename(&mut self, from: (u64, &OsStr), to: (u64, &OsStr)) -> Result<(), Errno> {
+        self.orders.name()?;
         let number = self.lookup(from.0, from.1)?;
         let replaced = self.lookup(to.0, to.1).ok();
         if from.0 == to.0 {

@@ -84,6 +84,25 @@ impl Layer {
         self.attach()
     }
 
+    /// Empties the kernel's page cache, mapped pages too, while files are open.
+    ///
+    /// # Errors
+    /// When the layer is not mounted, or the kernel refuses.
+    pub fn drop_pages(&self) -> io::Result<()> {
+        let session = self.session.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let notifier = session.notifier();
+        // Asking the kernel with the image locked would wait for itself.
+        let files = self.image().files();
+        for number in files {
+            match notifier.inval_inode(fuser::INodeNo(number), 0, 0) {
+                // The kernel does not know the file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     fn attach(&mut self) -> io::Result<()> {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("powercut".to_owned())];

@@ -1,5 +1,7 @@
 //! What the layer does wrong on order.
 
+use std::time::Duration;
+
 /// Why a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errno {
@@ -22,6 +24,8 @@ pub enum Errno {
 /// The faults in force; none at first.
 #[derive(Debug, Default)]
 pub struct Orders {
+    dead: bool,
+    sync_time: Duration,
     capacity: Option<u64>,
     failing_syncs: bool,
     failing_writes: bool,
@@ -33,6 +37,16 @@ impl Orders {
     /// Limits the bytes of all files together.
     pub fn limit(&mut self, capacity: Option<u64>) {
         self.capacity = capacity;
+    }
+
+    /// Lets every sync of a file take at least this long.
+    pub fn slow_syncs(&mut self, time: Duration) {
+        self.sync_time = time;
+    }
+
+    /// The power is gone: nothing changes any more, whoever tries. The next cut ends this.
+    pub fn power_off(&mut self) {
+        self.dead = true;
     }
 
     /// Makes every sync fail, or none.
@@ -60,13 +74,23 @@ impl Orders {
         self.capacity.unwrap_or(u64::MAX)
     }
 
+    pub(super) fn sync_time(&self) -> Duration {
+        self.sync_time
+    }
+
+    /// Whether names may change.
+    pub(super) fn name(&mut self) -> Result<(), Errno> {
+        let fails = self.dead;
+        self.fail_if(fails)
+    }
+
     pub(super) fn write(&mut self) -> Result<(), Errno> {
-        let fails = self.failing_writes;
+        let fails = self.dead || self.failing_writes;
         self.fail_if(fails)
     }
 
     pub(super) fn sync(&mut self) -> Result<(), Errno> {
-        let fails = self.failing_syncs;
+        let fails = self.dead || self.failing_syncs;
         self.fail_if(fails)
     }
 
@@ -82,10 +106,11 @@ impl Orders {
         self.fail_if(fails)
     }
 
-    /// The medium works again; its size stays.
+    /// The medium works again; its size and its pace stay.
     pub(super) fn after_restart(&mut self) {
         *self = Orders {
             capacity: self.capacity,
+            sync_time: self.sync_time,
             ..Orders::default()
         };
     }

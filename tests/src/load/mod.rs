@@ -17,4 +17,5 @@ mod writer;
 
 pub use findings::{Findings, Kind};
 pub use plan::{Plan, all_plans};
+pub use read::{Found, Holding, stream as read_stream};
 pub use site::{Site, wait_for_jetstream};

@@ -12,24 +12,30 @@ const END_OF_BATCH: u16 = 204;
 
 /// A stored message.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) sequence: u64,
-    pub(super) subject: Vec<u8>,
-    pub(super) body: Vec<u8>,
+pub struct Found {
+    /// Where.
+    pub sequence: u64,
+    /// On which subject.
+    pub subject: Vec<u8>,
+    /// With which body.
+    pub body: Vec<u8>,
 }
 
 /// What a stream holds.
 #[derive(Debug)]
-pub(super) struct Holding {
+pub struct Holding {
     /// First sequence, as the stream says.
-    pub(super) first: u64,
+    pub first: u64,
     /// Last sequence, as the stream says.
-    pub(super) last: u64,
+    pub last: u64,
     /// Number of messages, as the stream says.
-    pub(super) count: u64,
-    pub(super) messages: Vec<Found>,
-    pub(super) read_from: Instant,
-    pub(super) read_until: Instant,
+    pub count: u64,
+    /// What was read.
+    pub messages: Vec<Found>,
+    /// When the reading began.
+    pub read_from: Instant,
+    /// When it ended.
+    pub read_until: Instant,
 }
 
 /// The value of a header.
@@ -45,8 +51,11 @@ fn text_number(text: &[u8]) -> Option<u64> {
 }
 
 /// Reads everything by direct gets.
+///
+/// # Errors
+/// When the server does not answer as it should.
 #[allow(clippy::disallowed_methods)] // The load runs against the wall clock.
-pub(super) fn stream(client: &mut Client, name: &str) -> io::Result<Holding> {
+pub fn stream(client: &mut Client, name: &str) -> io::Result<Holding> {
     let read_from = Instant::now();
     let answer = api(client, &format!("STREAM.INFO.{name}"), "")?;
     let state = answer
