@@ -113,7 +113,14 @@ impl Consumer {
         let was_stalled = self.is_stalled();
         match self.state.rules.acks {
             Acks::Explicit => self.ack_one(ctx, subject),
-            Acks::All => self.ack_up_to(ctx, subject),
+            Acks::All => {
+                let (consumer, stream) = (subject.consumer_seq, subject.stream_seq);
+                let floor = self.state.floor;
+                if consumer <= floor.consumer || stream <= floor.stream {
+                    return true;
+                }
+                self.ack_up_to(ctx, consumer, stream);
+            }
             Acks::None => {}
         }
         self.activity.acked(ctx.now);
@@ -142,12 +149,7 @@ impl Consumer {
         self.dirty = true;
     }
 
-    fn ack_up_to(&mut self, ctx: &mut Ctx<'_>, subject: &AckSubject<'_>) {
-        let (consumer, stream) = (subject.consumer_seq, subject.stream_seq);
-        let floor = self.state.floor;
-        if consumer <= floor.consumer || stream <= floor.stream {
-            return;
-        }
+    fn ack_up_to(&mut self, ctx: &mut Ctx<'_>, consumer: u64, stream: u64) {
         let pending = self.state.pending.iter().map(|entry| entry.seq);
         ctx.released
             .extend(pending.take_while(|seq| *seq <= stream));

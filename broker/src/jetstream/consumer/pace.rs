@@ -117,13 +117,14 @@ impl Consumer {
     }
 
     /// Pauses deliveries until then; a time that is not in the future, or none, ends the pause. The configuration
-    /// follows.
+    /// shows what was asked for.
     pub fn pause(&mut self, ctx: &mut Ctx<'_>, until: Option<Timestamp>) {
+        let asked = until.map(jetwake_protocol::jetstream::time::Time::from_nanos);
         let until = until.filter(|until| *until > ctx.now);
         let was_paused = self.pace.paused_until.is_some();
         self.pace.paused_until = until;
         self.pace.resume_at = until;
-        self.config.pause_until = until.map(jetwake_protocol::jetstream::time::Time::from_nanos);
+        self.config.pause_until = asked;
         consumer_config::stamp_level(&mut self.config);
         if until.is_some() || was_paused {
             events::paused(ctx, &self.name, until);

@@ -1,5 +1,6 @@
 //! The core driven by hand: a recording outbox, a journal on a faulty disk, and time as a number.
 
+mod accounting;
 mod api;
 mod batch;
 mod consumers;
