@@ -77,6 +77,14 @@ const ALL: &[Exception] = &[
         },
     },
     Exception {
+        name: "removal-acks-all",
+        reason: "with ack policy all, a limit or a deletion that removes a pending message acks all before \
+            it in the reference, also those that nobody acknowledged",
+        applies: |program, difference| {
+            has(program, "\"ack_policy\":\"all\"") && theirs(difference, "consumer_list_response")
+        },
+    },
+    Exception {
         name: "given-up-at-once",
         reason: "a message over max_deliver is given up at its deadline or NAK and the ack floor passes \
             it; the reference waits for the next pull, and keeps the floor",

@@ -12,6 +12,7 @@ mod router;
 mod rules;
 mod stream_info;
 mod streams;
+mod subject_page;
 
 use jetwake_protocol::jetstream::responses::{ApiResponse, encode};
 use jetwake_protocol::jetstream::{API_LEVEL, ApiError};

@@ -10,6 +10,7 @@ use jetwake_protocol::jetstream::responses::{
 use jetwake_protocol::jetstream::stream::StreamState;
 use jetwake_protocol::jetstream::stream_config;
 
+use crate::jetstream::api::subject_page::Found;
 use crate::jetstream::api::{Call, Outcome, page};
 use crate::jetstream::filter::SubjectFilter;
 use crate::jetstream::stream::Stream;
@@ -100,17 +101,10 @@ impl Call<'_> {
 /// Fills in the subjects asked for. Returns how many match and how many were skipped.
 fn subjects(stream: &Stream, request: &StreamInfoRequest, state: &mut StreamState) -> (u64, i64) {
     let filter = SubjectFilter::new(request.subjects_filter.as_bytes());
-    let mut found = Vec::new();
-    stream
-        .messages
-        .keys_matching(&filter, &mut |subject, count| {
-            found.push((String::from_utf8_lossy(subject).into_owned(), count));
-        });
-    let total = found.len() as u64;
+    let mut found = Found::default();
+    let messages = &stream.messages;
+    messages.keys_matching(&filter, &mut |subject, count| found.add(subject, count));
     let offset = usize::try_from(request.offset).unwrap_or(0);
-    if offset > 0 || found.len() > SUBJECTS {
-        found.sort_unstable();
-    }
-    state.subjects = found.into_iter().skip(offset).take(SUBJECTS).collect();
-    (total, request.offset.max(0))
+    state.subjects = found.page(offset, SUBJECTS).collect();
+    (found.len() as u64, request.offset.max(0))
 }

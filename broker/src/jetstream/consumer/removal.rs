@@ -122,6 +122,8 @@ impl Consumer {
             Some(pattern) if !self.filter.is_covered_by(pattern) => return,
             _ => next,
         };
+        // What was looked at without a match shows from now on, too.
+        let next = next.max(self.state.next);
         if next > self.state.delivered.stream.saturating_add(1) {
             self.record(&Op::Jump { next }, ctx.now);
             self.dirty = true;

@@ -79,7 +79,7 @@ impl Stream {
     }
 
     fn commit_config(&mut self, config: &[u8], request: Option<&Request>, env: &mut Env<'_>) {
-        let before = self.config.max_bytes;
+        let (before, retention) = (self.config.max_bytes, self.config.retention);
         if !self.apply_config(config) {
             return;
         }
@@ -96,6 +96,9 @@ impl Stream {
         env.agenda.timers.set(self.id, 0, None);
         self.notify(env);
         self.sweep(env);
+        if retention != self.config.retention {
+            self.release_unneeded(0, env);
+        }
         let event = StreamAction {
             stream: &self.config.name,
             action: Action::Modify,

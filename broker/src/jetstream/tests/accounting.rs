@@ -146,7 +146,7 @@ fn run(seed: u64) {
         (random >> 33) % end
     };
     let mut limits = Limits {
-        memory: seed % 2 == 0,
+        memory: seed.is_multiple_of(2),
         new: seed % 4 < 2,
         max_msgs: -1,
         max_bytes: -1,
