@@ -36,9 +36,9 @@ pub(crate) struct SectionTables {
     found: Bytes,
     /// Checked rows.
     rows: OnceLock<Bytes>,
-    /// In memory, once the mapping broke.
-    key_copy: OnceLock<Bytes>,
-    row_copy: OnceLock<Bytes>,
+    /// Keys and rows in memory, once the mapping broke.
+    keys_copy: OnceLock<Bytes>,
+    rows_copy: OnceLock<Bytes>,
 }
 
 impl SectionTables {
@@ -50,8 +50,8 @@ impl SectionTables {
             keys,
             found,
             rows: OnceLock::new(),
-            key_copy: OnceLock::new(),
-            row_copy: OnceLock::new(),
+            keys_copy: OnceLock::new(),
+            rows_copy: OnceLock::new(),
         }
     }
 
@@ -81,7 +81,7 @@ impl SectionTables {
 
     fn keys_now(&self) -> &[u8] {
         if self.is_broken() {
-            return self.key_copy();
+            return self.keys_copy.get_or_init(|| self.keys_again());
         }
         &self.keys
     }
@@ -94,7 +94,7 @@ impl SectionTables {
                 return value;
             }
         }
-        read(self.row_copy.get_or_init(|| self.rows_again()))
+        read(self.rows_copy.get_or_init(|| self.rows_again()))
     }
 
     fn key_entry(&self, key: u32) -> KeyEntry {
@@ -110,11 +110,6 @@ impl SectionTables {
             .keys_now()
             .get(names + start as usize..names + end as usize);
         name.unwrap_or(&[])
-    }
-
-    /// Length of all names.
-    pub(crate) fn names_len(&self) -> usize {
-        self.key_entry(self.entry.keys).name as usize
     }
 
     /// First and last sequence of a key, dead ones included.
@@ -228,15 +223,23 @@ impl SectionTables {
         })
     }
 
-    /// Keys in memory: the mapping they were in has lost a page. Rows have a copy of their own,
-    /// because making them again needs the keys.
-    fn key_copy(&self) -> &Bytes {
-        self.key_copy.get_or_init(|| {
-            let len = self.entry.rows_at - self.entry.keys_at;
-            let keys = self.read_part(self.entry.keys_at, len, self.entry.keys_sum);
-            // Names that are lost are not found any more; their messages are.
-            keys.unwrap_or_else(|| self.keys.clone())
-        })
+    /// The keys from the file itself, or made again from the records. Names that are lost for good are
+    /// not found any more; their messages are.
+    fn keys_again(&self) -> Bytes {
+        let len = self.keys.len() as u64;
+        if let Some(keys) = self.read_part(self.entry.keys_at, len, self.entry.keys_sum) {
+            return keys;
+        }
+        let (files, number) = (&self.places.files, self.places.number);
+        let name = file_name(SEGMENT, number);
+        let group = self.entry.group;
+        files.note_damage(format!("{name}: the keys of group {group} are damaged"));
+        let found = walk::records(files, number, self.places.generation);
+        let (mut draft, lost) = walk::tables_again(&found, &self.entry);
+        if lost.is_empty() {
+            return Bytes::from(draft.encode().keys);
+        }
+        self.keys.clone()
     }
 
     /// A part of the tables, read from the file itself.

@@ -91,8 +91,9 @@ fn a_flipped_bit_anywhere_in_a_segment_costs_at_most_its_record() {
     let (disk, model) = sealed_store();
     let whole = answers(&Rig::open(disk.kill(), 2, u64::MAX).unwrap().messages);
     assert!(segments(&disk).len() >= 3);
-    for path in segments(&disk) {
-        for offset in 0..disk.size(&path) {
+    for (at, path) in segments(&disk).into_iter().enumerate() {
+        let step = if at == 0 { 1 } else { 7 };
+        for offset in (0..disk.size(&path)).step_by(step) {
             let hurt = disk.kill();
             hurt.flip(&path, offset, (offset % 8) as u8);
             let rig = Rig::open(hurt, 3, u64::MAX).unwrap();
@@ -204,6 +205,155 @@ fn files_of_an_earlier_version_are_refused() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn a_message_erased_while_it_is_copied_is_overwritten_in_the_copy() {
+    use crate::disk::Disk as _;
+    let disk = FaultDisk::new();
+    let mut opened = open(&disk, 1).unwrap();
+    let mut messages = opened.store.create_group(GROUP, 0);
+    let mut records = Vec::new();
+    for at in 10..16 {
+        let mut record = Written::message(at);
+        record.payload = vec![at as u8; 300];
+        let appended = opened.store.append(&record.record());
+        write_and_sync(&mut opened.store, &mut opened.writer);
+        insert(&mut messages, &record.record(), appended.location);
+        records.push(record);
+    }
+    let mut job = opened.store.begin_copy(u32::MAX);
+    job.add(GROUP, &mut messages);
+    let copied = job.run().unwrap();
+    messages.remove(13, true).unwrap();
+    messages.remove(14, false).unwrap();
+    opened.store.finish_copy(&copied);
+    copied.relocate(GROUP, &mut messages);
+    let groups = &mut [(GROUP, Vec::new(), Some(&mut messages))];
+    maintain(&mut opened.store, opened.writer.durable(), false, groups).unwrap();
+    let holds = |byte: u8| {
+        let names = disk.list(Path::new(DIR)).unwrap();
+        let names = names.iter().filter(|name| !name.starts_with("spare"));
+        names
+            .filter(|name| {
+                let file = disk.open(&Path::new(DIR).join(name)).unwrap();
+                let mut bytes = vec![0; file.size().unwrap() as usize];
+                file.read_at(0, &mut bytes).unwrap();
+                bytes.windows(300).any(|window| window == [byte; 300])
+            })
+            .count()
+    };
+    assert_eq!((holds(11), holds(12), holds(13)), (2, 0, 2));
+    assert_eq!(messages.state().messages, 4);
+    assert_eq!(
+        messages.get(12).unwrap().unwrap().payload,
+        records[1].payload
+    );
+}
+
+#[test]
+fn a_message_that_cannot_be_copied_is_gone_and_said_to_be() {
+    let disk = FaultDisk::new();
+    let mut opened = open(&disk, 1).unwrap();
+    let mut messages = opened.store.create_group(GROUP, 0);
+    let mut places = Vec::new();
+    for at in 0..6 {
+        let record = Written::message(at * 2);
+        let appended = opened.store.append(&record.record());
+        write_and_sync(&mut opened.store, &mut opened.writer);
+        insert(&mut messages, &record.record(), appended.location);
+        places.push(appended.location);
+    }
+    let Location::Journal { file, offset } = places[2] else {
+        panic!("not in the journal")
+    };
+    let path = Path::new(DIR).join(format!("journal-{file:010}"));
+    disk.flip(&path, offset as usize + 60, 2);
+    let before = messages.state();
+    let mut job = opened.store.begin_copy(u32::MAX);
+    job.add(GROUP, &mut messages);
+    let copied = job.run().unwrap();
+    assert_eq!(copied.lost.len(), 1);
+    assert_eq!((copied.lost[0].0, copied.lost[0].1), (GROUP, 5));
+    opened.store.finish_copy(&copied);
+    copied.relocate(GROUP, &mut messages);
+    let after = messages.state();
+    assert_eq!(after.messages, before.messages - 1);
+    assert_eq!(
+        after.keys,
+        before.keys - 1,
+        "it was the only one of its key"
+    );
+    assert!(messages.meta(5).is_none() && messages.get(7).unwrap().is_some());
+    // An answer that comes twice changes nothing.
+    copied.relocate(GROUP, &mut messages);
+    assert_eq!(messages.state(), after);
+}
+
+/// A store on the real disk with one segment, whose last record is longer by so much, and where the
+/// segment's tables begin.
+fn on_disk(dir: &Path, longer: usize) -> (Store, FileMessages, usize) {
+    use crate::disk::Disk as _;
+    let opened = Store::open(Arc::new(crate::RealDisk), dir, options(5)).unwrap();
+    let Opened {
+        mut store,
+        mut writer,
+        ..
+    } = opened;
+    let mut messages = store.create_group(GROUP, 0);
+    for at in 0..200 {
+        let mut record = Written::message(at);
+        record.group = GROUP;
+        record.key = format!("key.{}", at * 7 % 60).into_bytes();
+        if at == 199 {
+            record.payload = vec![7; 8 + longer];
+        }
+        let appended = store.append(&record.record());
+        store.seal();
+        writer.write().unwrap();
+        insert(&mut messages, &record.record(), appended.location);
+    }
+    writer.sync().unwrap();
+    let mut job = store.begin_copy(u32::MAX);
+    job.add(GROUP, &mut messages);
+    let copied = job.run().unwrap();
+    store.finish_copy(&copied);
+    copied.relocate(GROUP, &mut messages);
+    let file = crate::RealDisk
+        .open(&dir.join("segment-0000000001"))
+        .unwrap();
+    // The directory has one entry of 96 bytes.
+    let mut keys_at = [0; 8];
+    let entry = file.size().unwrap() - 64 - 96;
+    file.read_at(entry + 40, &mut keys_at).unwrap();
+    (store, messages, u64::from_le_bytes(keys_at) as usize)
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // A test may cut and remove what it made.
+fn tables_whose_pages_are_gone_are_made_again() {
+    let page = rustix::param::page_size();
+    let dir = std::env::temp_dir().join(format!("jetwake-gone-{}", std::process::id()));
+    let (store, messages, at) = on_disk(&dir, 0);
+    drop((store, messages));
+    std::fs::remove_dir_all(&dir).unwrap();
+    // Now so that the tables begin with a page: what is cut off a page reads as zeros.
+    let (store, mut messages, at) = on_disk(&dir, at.next_multiple_of(page) - at);
+    assert_eq!(at % page, 0);
+    messages.remove(50, false).unwrap();
+    let whole = answers(&messages);
+    let segment = std::fs::File::options()
+        .write(true)
+        .open(dir.join("segment-0000000001"))
+        .unwrap();
+    segment.set_len(at as u64).unwrap();
+    assert_eq!(answers(&messages), whole);
+    assert_eq!(store.take_damage().len(), 2, "keys and rows");
+    for seq in 1..=200 {
+        assert_eq!(messages.get(seq).unwrap().is_some(), seq != 50, "{seq}");
+    }
+    drop((messages, store));
+    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 proptest::proptest! {
