@@ -149,12 +149,9 @@ impl FileMessages {
         let state = self.index.state();
         let section = |section: &Sealed| {
             let (dead, front) = section.dead();
-            let mut known = DeadRows::default();
+            let mut known = dead.from(front);
             // Below the first sequence everything is dead.
-            let start = section.tables.lower_bound(state.first_seq);
-            for row in (start..front).chain(dead.iter(front)) {
-                known.insert(row);
-            }
+            known.fill(section.tables.lower_bound(state.first_seq), front);
             SectionState {
                 number: section.number(),
                 base: section.base(),

@@ -27,6 +27,41 @@ impl DeadRows {
         self.0[word] |= 1 << (row % 64);
     }
 
+    /// These rows without those below `from`.
+    pub(super) fn from(&self, from: u32) -> Self {
+        let first = from as usize / 64;
+        let mut rows = self.clone();
+        for word in rows.0.iter_mut().take(first) {
+            *word = 0;
+        }
+        if let Some(word) = rows.0.get_mut(first) {
+            *word &= u64::MAX << (from % 64);
+        }
+        rows
+    }
+
+    /// Adds all rows from `from` to before `to`.
+    pub(crate) fn fill(&mut self, from: u32, to: u32) {
+        let mut row = from;
+        while row < to {
+            let end = to.min((row | 63) + 1);
+            self.insert(end - 1);
+            self.0[row as usize / 64] |= u64::MAX >> (64 - (end - row)) << (row % 64);
+            row = end;
+        }
+    }
+
+    /// How many runs of neighbours there are.
+    pub(crate) fn runs(&self) -> u64 {
+        let mut before = 0;
+        let starts = self.0.iter().map(|word| {
+            let starts = word & !(word << 1 | before);
+            before = word >> 63;
+            u64::from(starts.count_ones())
+        });
+        starts.sum()
+    }
+
     /// How many rows of a range are dead.
     fn count(&self, from: u32, to: u32) -> u32 {
         let (first, last) = (from as usize / 64, to as usize / 64);
@@ -324,5 +359,43 @@ impl Sealed {
             next = self.up(row + 1);
             Some(self.entry(row))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn dead_rows_agree_with_a_list(
+            rows in prop::collection::btree_set(0..400_u32, 0..60),
+            fills in prop::collection::vec((0..400_u32, 0..150_u32), 0..3),
+            from in 0..420_u32,
+        ) {
+            let mut dead = DeadRows::default();
+            let mut list = vec![false; 640];
+            for row in rows {
+                dead.insert(row);
+                list[row as usize] = true;
+            }
+            for (first, len) in fills {
+                dead.fill(first, first + len);
+                list[first as usize..(first + len) as usize].fill(true);
+            }
+            let is = |row: u32| list[row as usize];
+            let all: Vec<u32> = (from..600).filter(|row| is(*row)).collect();
+            prop_assert_eq!(dead.iter(from).collect::<Vec<_>>(), all.clone());
+            prop_assert_eq!(dead.from(from).iter(0).collect::<Vec<_>>(), all.clone());
+            prop_assert_eq!(dead.count(from, 600) as usize, all.len());
+            let up = (from..640).find(|row| !is(*row)).unwrap();
+            prop_assert_eq!(dead.skip_up(from), up);
+            let down = (0..=from).rev().find(|row| !is(*row));
+            prop_assert_eq!(dead.skip_down(from), down);
+            let runs = (0..600).filter(|row| is(*row) && (*row == 0 || !is(row - 1)));
+            prop_assert_eq!(dead.runs(), runs.count() as u64);
+        }
     }
 }

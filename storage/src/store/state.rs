@@ -39,29 +39,28 @@ pub(super) fn encode(state: &MessagesState, blob: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// The shorter of the two encodings.
+/// Runs where they are few; a run takes two to ten bytes.
 fn encode_dead(dead: &DeadRows, out: &mut Vec<u8>) {
-    let mut runs = Vec::new();
-    let (mut count, mut end) = (0, 0);
+    let runs = dead.runs();
+    if runs * 4 > dead.0.len() as u64 * 8 {
+        out.push(WORDS);
+        put_varint(out, dead.0.len() as u64);
+        out.extend(dead.0.iter().flat_map(|word| word.to_le_bytes()));
+        return;
+    }
+    out.push(RUNS);
+    put_varint(out, runs);
+    let mut end = 0;
     let mut rows = dead.iter(0).peekable();
     while let Some(first) = rows.next() {
         let mut next = first + 1;
         while rows.next_if_eq(&next).is_some() {
             next += 1;
         }
-        put_varint(&mut runs, u64::from(first - end));
-        put_varint(&mut runs, u64::from(next - first));
-        (count, end) = (count + 1, next);
-        if runs.len() > dead.0.len() * 8 {
-            out.push(WORDS);
-            put_varint(out, dead.0.len() as u64);
-            out.extend(dead.0.iter().flat_map(|word| word.to_le_bytes()));
-            return;
-        }
+        put_varint(out, u64::from(first - end));
+        put_varint(out, u64::from(next - first));
+        end = next;
     }
-    out.push(RUNS);
-    put_varint(out, count);
-    out.extend_from_slice(&runs);
 }
 
 /// Decodes a body; the second part is the blob.
@@ -127,9 +126,7 @@ fn decode_dead(bytes: &mut &[u8], rows: u32) -> Option<DeadRows> {
         if end > rows {
             return None;
         }
-        for row in first..end {
-            dead.insert(row);
-        }
+        dead.fill(first, end);
     }
     Some(dead)
 }
