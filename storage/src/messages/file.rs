@@ -60,6 +60,8 @@ pub(crate) struct MessagesState {
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
     pub(crate) last_ts: i64,
+    /// How many keys have messages.
+    pub(crate) keys: u64,
     pub(crate) copied_through: u64,
     /// Ascending by sequence.
     pub(crate) sections: Vec<SectionState>,
@@ -174,6 +176,7 @@ impl FileMessages {
             first_seq: state.first_seq,
             last_seq: state.last_seq,
             last_ts: state.last_ts,
+            keys: state.keys,
             copied_through: self.bodies.copied_through,
             sections: self.index.sections.list.iter().map(section).collect(),
             runs,
@@ -211,6 +214,17 @@ impl FileMessages {
         sections.emptied || self.has_erasures() || sections.list.iter().any(Sealed::is_sparse)
     }
 
+    /// Makes room for what a checkpoint describes, as far as its sections hold keys.
+    pub(crate) fn begin_load(&mut self, state: &MessagesState) {
+        let rows: u64 = state
+            .sections
+            .iter()
+            .map(|section| u64::from(section.rows))
+            .sum();
+        let keys = usize::try_from(state.keys.min(rows)).unwrap_or(0);
+        self.index.keys.reserve(keys);
+    }
+
     /// Takes in a section, of which `lost` rows cannot be read; sections come in ascending order.
     /// Returns the sequences that are lost.
     pub(crate) fn load_section(
@@ -238,10 +252,6 @@ impl FileMessages {
             if section.is_alive(*row) {
                 lost_seqs.push(section.kill(*row).0);
             }
-        }
-        if self.index.is_empty() {
-            let (keys, names) = (section.tables.keys(), section.tables.names_len());
-            self.index.keys.reserve(keys as usize, names);
         }
         let ids = (0..section.tables.keys()).map(|key| {
             let count = u64::from(section.key_count(key));

@@ -9,6 +9,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::KeyId;
 use super::postings::Postings;
@@ -147,12 +148,35 @@ impl KeyTable {
         if !self.emptied.is_empty() {
             self.reclaim();
         }
-        KeyId(self.lookup(name).unwrap_or_else(|| self.create(name)))
+        let name = &name[..name.len().min((1 << LENGTH_BITS) - 1)];
+        let hash = self.hasher.hash_one(name);
+        let (names, keys, hasher) = (&self.names, &self.keys, &self.hasher);
+        let same = |id: &u32| &names[span(keys[*id as usize].name)] == name;
+        let rehash = |id: &u32| hasher.hash_one(&names[span(keys[*id as usize].name)]);
+        let place = match self.table.entry(hash, same, rehash) {
+            Entry::Occupied(found) => return KeyId(*found.get()),
+            Entry::Vacant(place) => place,
+        };
+        let id = self.free.pop().unwrap_or(self.keys.len() as u32);
+        place.insert(id);
+        let key = Key {
+            name: ((self.names.len() as u64) << LENGTH_BITS) | name.len() as u64,
+            postings: Postings::None,
+        };
+        grow(&mut self.names, name.len());
+        self.names.extend_from_slice(name);
+        match self.keys.get_mut(id as usize) {
+            Some(free) => *free = key,
+            None => {
+                grow(&mut self.keys, 1);
+                self.keys.push(key);
+            }
+        }
+        KeyId(id)
     }
 
-    /// Makes room for so many more keys with names of so many bytes in all.
-    pub(super) fn reserve(&mut self, keys: usize, names: usize) {
-        self.names.reserve_exact(names);
+    /// Makes room for so many more keys.
+    pub(super) fn reserve(&mut self, keys: usize) {
         self.keys.reserve_exact(keys);
         self.sealed.reserve_exact(keys);
         let (names, all, hasher) = (&self.names, &self.keys, &self.hasher);
@@ -209,29 +233,6 @@ impl KeyTable {
             self.add_sealed(id, moved as u64, first, last);
             self.live = live;
         }
-    }
-
-    fn create(&mut self, name: &[u8]) -> u32 {
-        let name = &name[..name.len().min((1 << LENGTH_BITS) - 1)];
-        let packed = ((self.names.len() as u64) << LENGTH_BITS) | name.len() as u64;
-        grow(&mut self.names, name.len());
-        self.names.extend_from_slice(name);
-        let key = Key {
-            name: packed,
-            postings: Postings::None,
-        };
-        let id = if let Some(id) = self.free.pop() {
-            self.keys[id as usize] = key;
-            id
-        } else {
-            grow(&mut self.keys, 1);
-            self.keys.push(key);
-            (self.keys.len() - 1) as u32
-        };
-        let (names, keys, hasher) = (&self.names, &self.keys, &self.hasher);
-        let rehash = |id: &u32| hasher.hash_one(&names[span(keys[*id as usize].name)]);
-        self.table.insert_unique(hasher.hash_one(name), id, rehash);
-        id
     }
 
     /// Takes a sequence of the tail from a key.

@@ -11,6 +11,11 @@ use super::sealed::Sealed;
 use super::seqmap::SeqMap;
 use super::{KeyId, Location};
 
+/// So many neighbours below one of these sizes become one section, so that every message is copied
+/// a few times only, and a store has a few sections of each size.
+const MERGED: usize = 8;
+const TIERS: [u64; 4] = [4 << 10, 32 << 10, 256 << 10, 2 << 20];
+
 /// A message to copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CopyItem {
@@ -146,10 +151,10 @@ impl CopyPlan {
 
 impl FileMessages {
     /// Plans to copy what lies in journal files up to `through` and was not copied yet, and up to
-    /// about `most` bytes of sections that are mostly dead. Replaces an earlier plan.
+    /// about `most` bytes of sections that are mostly dead or very small. Replaces an earlier plan.
     pub(crate) fn plan_copy(&mut self, through: u32, most: u64) -> CopyPlan {
         let (tail, through) = self.uncopied(through);
-        let mut parts = self.sparse(most);
+        let mut parts = self.worn(most);
         let old = parts.iter().flat_map(|part| &part.old);
         let rewritten = old.map(Sealed::bytes).sum();
         let last = self.index.sections.list.back().map(Sealed::base);
@@ -192,13 +197,13 @@ impl FileMessages {
         (tail, next.map_or(self.index.last_seq, |(seq, _)| seq - 1))
     }
 
-    /// Runs of adjacent sections that are mostly dead, up to about `most` bytes.
-    fn sparse(&self, most: u64) -> Vec<PlannedPart> {
+    /// Runs of adjacent sections that are worth a rewrite, up to about `most` bytes.
+    fn worn(&self, most: u64) -> Vec<PlannedPart> {
         let mut parts: Vec<PlannedPart> = Vec::new();
         let mut bytes = 0;
         let mut adjacent = false;
-        for section in &self.index.sections.list {
-            if !section.is_sparse() || bytes >= most {
+        for (section, worn) in self.index.sections.list.iter().zip(self.which_are_worn()) {
+            if !worn || bytes >= most {
                 adjacent = false;
                 continue;
             }
@@ -215,6 +220,30 @@ impl FileMessages {
             }
         }
         parts
+    }
+
+    /// For each section, whether it is mostly dead, or one of many small neighbours: a store that
+    /// gets little at a time would otherwise end with a section for each pass.
+    fn which_are_worn(&self) -> Vec<bool> {
+        let list = &self.index.sections.list;
+        let mut worn: Vec<bool> = list.iter().map(Sealed::is_sparse).collect();
+        if list.len() < MERGED {
+            return worn;
+        }
+        for limit in TIERS {
+            let small = |at: usize| list.get(at).is_some_and(|section| section.bytes() < limit);
+            let mut from = 0;
+            for at in 0..=list.len() {
+                if small(at) {
+                    continue;
+                }
+                if at - from >= MERGED {
+                    worn[from..at].fill(true);
+                }
+                from = at + 1;
+            }
+        }
+        worn
     }
 
     /// Takes over what a copy job did. An answer to a plan that was replaced changes nothing.

@@ -105,11 +105,11 @@ impl Index {
         None
     }
 
-    /// Walks messages until one matches, asking the filter once per key; gives up when walking the
+    /// Walks messages until one matches, mostly asking the filter once per key; gives up when walking the
     /// keys would have been cheaper.
     fn scan(&self, entries: impl Iterator<Item = (u64, Entry)>, filter: &dyn KeyFilter) -> Scan {
         let budget = SCAN_MIN + 2 * self.keys.live();
-        let mut refused = Refused::default();
+        let mut refused = Refused::new();
         for (examined, (seq, entry)) in entries.enumerate() {
             if examined >= budget {
                 return Scan::TooLong;
@@ -376,22 +376,23 @@ impl Ids {
     }
 }
 
-/// Keys that a filter has refused during one scan: the last one, and a bit a key once there are
-/// more.
-#[derive(Default)]
-struct Refused {
-    last: Option<KeyId>,
-    others: Ids,
-}
+/// Keys that a filter has refused during one scan, as far as they are remembered.
+struct Refused([KeyId; REFUSED]);
+
+/// Enough that a handful of keys in turn are asked for once, and little enough to begin with each
+/// search.
+const REFUSED: usize = 128;
 
 impl Refused {
+    fn new() -> Self {
+        Self([KeyId(u32::MAX); REFUSED])
+    }
+
     fn contains(&self, key: KeyId) -> bool {
-        self.last == Some(key) || self.others.contains(key)
+        self.0[key.0 as usize % REFUSED] == key
     }
 
     fn add(&mut self, key: KeyId) {
-        if let Some(last) = self.last.replace(key) {
-            self.others.add(last);
-        }
+        self.0[key.0 as usize % REFUSED] = key;
     }
 }

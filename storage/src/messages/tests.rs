@@ -6,12 +6,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Keys look like `a.7`; the filter is everything, one key, or "first letter".
+/// Keys look like `a.7`; the filter is everything, one key, or "first letter", or "last digits".
 #[derive(Clone, Debug)]
 pub(crate) enum Filter {
     All,
     Key(Vec<u8>),
     Letter(u8),
+    Digits(&'static [u8]),
 }
 
 impl KeyFilter for Filter {
@@ -20,6 +21,7 @@ impl KeyFilter for Filter {
             Self::All => true,
             Self::Key(name) => key == name,
             Self::Letter(letter) => key.first() == Some(letter),
+            Self::Digits(digits) => key.ends_with(digits),
         }
     }
 
@@ -272,6 +274,7 @@ pub(crate) fn compare(model: &Model, store: &dyn MessageStore, size: fn(&Row) ->
         model.last + 1,
     ];
     let mut filters = vec![Filter::All, Filter::Letter(b'a'), Filter::Letter(b'z')];
+    filters.extend([Filter::Digits(b"38"), Filter::Digits(b"9")]);
     filters.extend([0, 1, 2, 39].map(|key| Filter::Key(name(key))));
     for probe in probes {
         for filter in &filters {

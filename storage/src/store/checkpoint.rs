@@ -321,8 +321,8 @@ impl Store {
     pub fn finish_cleanup(&mut self, cleaned: Cleaned) {
         for spare in cleaned.spares {
             self.journal.offer_spare(spare);
-            self.space.full = false;
         }
+        self.look_for_space();
         self.erasures.drain(..self.erasing);
         self.erasing = 0;
         self.erasures.extend(cleaned.erasures);
@@ -438,13 +438,16 @@ impl CheckpointJob {
             let name = temporary.clone();
             move |error| StoreError::io(what, name, error)
         };
-        let file = disk
-            .create(&files.path(&temporary))
-            .map_err(failed("create"))?;
-        file.write_at(0, &mut [IoSlice::new(&out)])
-            .map_err(failed("write"))?;
-        file.sync_data().map_err(failed("sync"))?;
-        let renamed = disk.rename(&files.path(&temporary), &files.path(&name));
+        let path = files.path(&temporary);
+        let file = disk.create(&path).map_err(failed("create"))?;
+        let wrote = file.write_at(0, &mut [IoSlice::new(&out)]);
+        let wrote = wrote.map_err(failed("write"));
+        if let Err(error) = wrote.and_then(|()| file.sync_data().map_err(failed("sync"))) {
+            // What was written is in the way: the disk may be full.
+            let _ = disk.remove(&path);
+            return Err(error);
+        }
+        let renamed = disk.rename(&path, &files.path(&name));
         renamed.map_err(failed("rename"))?;
         let synced = files.sync_names();
         synced.map_err(|error| StoreError::io("sync", "the store directory", error))?;

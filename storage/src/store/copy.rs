@@ -114,6 +114,21 @@ impl CopyJob {
         let mut plans = std::mem::take(&mut self.groups);
         // A segment's directory is in the order of groups.
         plans.sort_unstable_by_key(|(group, _)| *group);
+        let first = self.next_segment.load(Ordering::Relaxed);
+        let copied = self.copy_all(&plans);
+        if copied.is_err() {
+            // What was written is in the way: the disk may be full.
+            for number in first..self.next_segment.load(Ordering::Relaxed) {
+                let name = file_name(SEGMENT, number);
+                for name in [format!("{name}.tmp"), name] {
+                    let _ = self.files.disk.remove(&self.files.path(&name));
+                }
+            }
+        }
+        copied
+    }
+
+    fn copy_all(&self, plans: &[(u64, CopyPlan)]) -> Result<Copied, StoreError> {
         let mut copied = Copied {
             groups: plans
                 .iter()

@@ -229,6 +229,7 @@ impl Segments {
         state: &MessagesState,
     ) -> Result<FileMessages, StoreError> {
         let mut messages = FileMessages::new(Arc::clone(files));
+        messages.begin_load(state);
         for section in &state.sections {
             let Some(reader) = self.get(files, section.number)? else {
                 self.note_lost(group, state.first_seq, section);

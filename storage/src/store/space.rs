@@ -4,13 +4,16 @@
 //! Journal files are allocated before anything is promised on them, and one more is always kept
 //! ready. What adds ([`Purpose::Add`]) is admitted while a spare, or a good part of the last
 //! allocated file, is left behind it; what is left is for what frees ([`Purpose::Free`]): deletes,
-//! purges, acknowledgements. When the next file cannot be allocated the store is *full*: adding is
-//! refused at once, until a spare could be made again.
+//! purges, acknowledgements.
 //!
-//! Freeing space needs space too: survivors of a journal file are copied, a checkpoint is written.
-//! The file `reserve` is as long as both; it is removed when such a job finds the disk full (or when
-//! a delete finds no room in the journal, after a restart on a full disk), and made again
-//! afterwards. What is removed then, a journal file or dead segments, is more than what was written.
+//! Freeing space needs space too: survivors of the journal are copied, a checkpoint is written. The
+//! file `reserve` is as long as all journal files and two checkpoints. It is removed when such a job
+//! finds the disk full, or when a delete finds no room in the journal, after a restart on a full
+//! disk. Once everything alive was copied, journal files come and go without further copying, so
+//! that acknowledgements go on for ever.
+//!
+//! When one of these files cannot be allocated the store is *full*: adding is refused at once, until
+//! there are both a spare and the reserve again.
 
 use std::sync::Arc;
 
@@ -77,10 +80,13 @@ impl Store {
     /// moment).
     pub fn admit(&mut self, bytes: usize, purpose: Purpose) -> bool {
         let keep = purpose == Purpose::Add;
+        // Once full, only jobs find out whether that is over: asking each time would be slow.
+        if keep && self.space.full {
+            return false;
+        }
         if self.journal.has_room(bytes, keep) {
             return true;
         }
-        // Once full, only a job finds out whether that is over: asking each time would be slow.
         let allocated = (!self.space.full && self.allocate(bytes, LEAST))
             // What frees may use the reserve up.
             || (!keep && self.release_reserve() && self.allocate(bytes, 0));
@@ -92,7 +98,7 @@ impl Store {
     fn allocate(&mut self, bytes: usize, least: u32) -> bool {
         let (need, size) = self.journal.spare_for(bytes);
         let made = self.spare_job(size, least.clamp(need, size), false).run();
-        self.space.full = made.is_err();
+        self.space.full |= made.is_err();
         made.is_ok_and(|done| {
             self.journal.offer_spare(done.spare);
             true
@@ -107,21 +113,26 @@ impl Store {
 
     /// A job failed: whether that was because the disk is full.
     pub fn job_failed(&mut self, error: &StoreError) -> bool {
-        self.space.full |= error.is_full() && self.journal.wants_spare().is_some();
+        self.space.full |= error.is_full();
         error.is_full()
+    }
+
+    /// A full disk is full no more once there is a spare file and the whole reserve.
+    pub(super) fn look_for_space(&mut self) {
+        self.space.full &= self.journal.wants_spare().is_some() || self.plan_reserve().is_some();
     }
 
     /// The reserve that is missing or too small, once the store is in use.
     #[must_use]
     pub fn plan_reserve(&self) -> Option<ReserveJob> {
-        if self.space.full || self.uses.is_empty() || self.journal.wants_spare().is_some() {
+        if self.uses.is_empty() || self.journal.wants_spare().is_some() {
             return None;
         }
         let mut size = STEP;
         // The first file is not retired before there is a second one.
         if self.uses.len() > 1 {
-            let longest = self.uses.iter().map(|file| file.size).max().unwrap_or(0);
-            size = u64::from(longest) + 2 * self.space.checkpoint;
+            let journal: u64 = self.uses.iter().map(|file| u64::from(file.size)).sum();
+            size = journal + 2 * self.space.checkpoint;
         }
         let size = size.next_multiple_of(STEP);
         (self.space.reserve < size).then(|| ReserveJob {
@@ -134,6 +145,7 @@ impl Store {
     /// Takes over a reserve.
     pub fn finish_reserve(&mut self, done: &ReserveDone) {
         self.space.reserve = done.size;
+        self.look_for_space();
     }
 
     /// Gives the reserve up, so that a job that met a full disk can be tried again; false when

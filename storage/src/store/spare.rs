@@ -54,7 +54,7 @@ impl Store {
     /// Puts a spare file at the writer's disposal.
     pub fn finish_spare(&mut self, done: SpareDone) {
         self.journal.offer_spare(done.spare);
-        self.space.full = false;
+        self.look_for_space();
     }
 }
 

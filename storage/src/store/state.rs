@@ -14,6 +14,7 @@ pub(super) fn encode(state: &MessagesState, blob: &[&[u8]]) -> Vec<u8> {
     put_varint(&mut out, state.first_seq);
     put_varint(&mut out, state.last_seq);
     out.extend_from_slice(&state.last_ts.to_le_bytes());
+    put_varint(&mut out, state.keys);
     put_varint(&mut out, state.copied_through);
     put_varint(&mut out, state.sections.len() as u64);
     for section in &state.sections {
@@ -75,6 +76,7 @@ pub(super) fn decode(body: &[u8]) -> Option<(MessagesState, &[u8])> {
     let (last_ts, after) = bytes.split_first_chunk::<8>()?;
     *bytes = after;
     state.last_ts = i64::from_le_bytes(*last_ts);
+    state.keys = take_varint(bytes)?;
     state.copied_through = take_varint(bytes)?;
     for _ in 0..take_varint(bytes)? {
         let number = take_u32(bytes)?;

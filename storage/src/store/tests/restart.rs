@@ -238,3 +238,37 @@ proptest! {
         compare(&model, &rig.messages, file_size, model.last / 2);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 24, failure_persistence: None, ..Default::default()
+    })]
+
+    /// Nearly everything is in sections, and they are rewritten all the time.
+    #[test]
+    fn sealed_store_agrees_with_the_model(
+        ops in prop::collection::vec(op(), 1..700),
+        every in 2..60_usize,
+        between in 0..6_usize,
+    ) {
+        let mut model = Model::default();
+        let mut rig = Rig::open(FaultDisk::new(), 1, 0).unwrap();
+        let looks = ops.len() / 5 + 1;
+        for (at, ops) in ops.chunks(every).enumerate() {
+            let (now, while_sealing) = ops.split_at(ops.len().saturating_sub(between));
+            for op in now {
+                rig.try_step(&mut model, op).unwrap();
+            }
+            rig.seal(&mut model, while_sealing);
+            if at * every % looks < every {
+                let probe = model.rows.keys().nth(at).copied().unwrap_or(1);
+                compare(&model, &rig.messages, file_size, probe);
+            }
+        }
+        compare(&model, &rig.messages, file_size, model.last / 2);
+        rig = rig.restart();
+        rig.try_maintain(true).unwrap();
+        rig = rig.restart();
+        compare(&model, &rig.messages, file_size, model.last / 3);
+    }
+}
