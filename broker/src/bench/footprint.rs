@@ -11,8 +11,11 @@ use super::server::{Server, Setting};
 use super::stats::Range;
 use super::usage;
 
-/// Memory is looked at when the server had this long to come to rest.
+/// Memory is looked at this often, until it changes no more, but not longer than the limit.
 const REST: Duration = Duration::from_millis(500);
+const REST_LIMIT: Duration = Duration::from_secs(10);
+/// A change below this share is none.
+const STILL: f64 = 0.002;
 const RESTART_LIMIT: Duration = Duration::from_secs(60);
 /// Starts of one run, whose median counts.
 const STARTS: usize = 5;
@@ -155,9 +158,18 @@ fn per_consumer(server: &Server) -> io::Result<f64> {
     Ok((resident(server)? - before) / f64::from(CONSUMERS))
 }
 
+/// Resident bytes once the server has come to rest.
 fn resident(server: &Server) -> io::Result<f64> {
-    thread::sleep(REST);
-    Ok(usage::resident_bytes(server.pid())? as f64)
+    let begin = Instant::now();
+    let mut last = 0.0;
+    loop {
+        thread::sleep(REST);
+        let now = usage::resident_bytes(server.pid())? as f64;
+        if (now - last).abs() <= STILL * now || begin.elapsed() > REST_LIMIT {
+            return Ok(now);
+        }
+        last = now;
+    }
 }
 
 fn target(server: &Server) -> Target {
