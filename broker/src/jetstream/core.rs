@@ -7,7 +7,9 @@ use jetwake_protocol::jetstream::advisory::{Action, StreamAction};
 use jetwake_protocol::jetstream::json::to_json;
 use jetwake_protocol::jetstream::responses::{StreamDeleteResponse, encode};
 use jetwake_protocol::jetstream::stream::{StorageType, StreamConfig};
-use jetwake_storage::{JournalWriter, Lsn, MemoryMessages, Opened, RecoveredGroup, Replay, Store};
+use jetwake_storage::{
+    JournalWriter, Lsn, MemoryMessages, Opened, Purpose, RecoveredGroup, Replay, Store,
+};
 
 use crate::jetstream::account::Account;
 use crate::jetstream::advisory::advise;
@@ -397,13 +399,16 @@ impl Core {
         } else {
             let mut json = Vec::new();
             to_json(&config, &mut json);
+            if !self.log.takes(json.len(), Purpose::Add) {
+                return Err(ApiError::insufficient_resources());
+            }
             let (group, messages) = self.log.create_group(config.first_seq, now);
             let entry = Entry::Config {
                 account,
                 created: now,
                 config: &json,
             };
-            if self.log.control(group, &entry).is_none() {
+            if self.log.control(group, &entry, Purpose::Add).is_none() {
                 return Err(ApiError::insufficient_resources());
             }
             Stream::new(id, Some(group), account, config, now, Box::new(messages))
@@ -431,7 +436,8 @@ impl Core {
             stream.unlisten(env.out);
             stream.group
         });
-        self.log.control(group.flatten()?, &Entry::Drop)
+        self.log
+            .control(group.flatten()?, &Entry::Drop, Purpose::Free)
     }
 
     /// Ends a consumer, by request or because nobody used it.
@@ -453,6 +459,7 @@ impl Core {
                     &Entry::ConsumerDelete {
                         name: one.name().as_bytes(),
                     },
+                    Purpose::Free,
                 );
             }
             stream.close_consumer(consumer, env);

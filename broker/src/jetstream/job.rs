@@ -1,8 +1,8 @@
 //! Blocking work of the store, to be run on another thread.
 
 use jetwake_storage::{
-    CheckpointDone, CheckpointJob, Cleaned, Cleanup, Copied, CopyJob, SpareDone, SpareJob,
-    StoreError,
+    CheckpointDone, CheckpointJob, Cleaned, Cleanup, Copied, CopyJob, ReserveDone, ReserveJob,
+    SpareDone, SpareJob, StoreError,
 };
 
 /// A piece of blocking work.
@@ -16,6 +16,8 @@ pub enum Job {
     Cleanup(Cleanup),
     /// A journal file is prepared.
     Spare(SpareJob),
+    /// Space is set apart for the day when there is none.
+    Reserve(ReserveJob),
 }
 
 /// What came of it.
@@ -29,6 +31,8 @@ pub enum JobDone {
     Cleanup(Cleaned),
     /// Of a spare file.
     Spare(Result<SpareDone, StoreError>),
+    /// Of the reserve.
+    Reserve(Result<ReserveDone, StoreError>),
 }
 
 impl Job {
@@ -40,6 +44,7 @@ impl Job {
             Self::Checkpoint(job) => JobDone::Checkpoint(job.run()),
             Self::Cleanup(job) => JobDone::Cleanup(job.run()),
             Self::Spare(job) => JobDone::Spare(job.run()),
+            Self::Reserve(job) => JobDone::Reserve(job.run()),
         }
     }
 }

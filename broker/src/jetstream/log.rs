@@ -1,8 +1,11 @@
 //! The core's side of the journal: appends records, and keeps what waits for them in order.
 //!
-//! Once an append has failed the log is closed for good; everything that waits stays unanswered.
+//! Once a write has failed the log is closed for good; everything that waits stays unanswered. On a full disk the log
+//! refuses what adds and takes what frees, see [`Purpose`]; that ends by itself.
 
-use jetwake_storage::{Appended, FileMessages, Insert, Kind, Lsn, Record, Store};
+use std::collections::BTreeSet;
+
+use jetwake_storage::{Appended, FileMessages, Insert, Kind, Lsn, Purpose, Record, Store};
 
 use crate::jetstream::api::answer::Request;
 use crate::jetstream::commit::{Commits, What};
@@ -11,6 +14,9 @@ use crate::jetstream::io::{AccountId, Outbox, Outgoing, Timestamp};
 
 /// The number of a stream on disk, never reused.
 pub(crate) type GroupId = u64;
+
+/// What a record has beyond the bytes that its author counts: its header, and what is added to the message.
+const SLACK: usize = 1024;
 
 /// The log of all streams on disk.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub(crate) struct Log {
     durable: Lsn,
     buffer: Vec<u8>,
     ready: Vec<(AccountId, Vec<u8>)>,
+    /// Streams and consumers with operations that found no room on a full disk.
+    pub(crate) gaps: BTreeSet<(u32, String)>,
 }
 
 impl Log {
@@ -42,12 +50,23 @@ impl Log {
             durable: end,
             buffer: Vec::new(),
             ready: Vec::new(),
+            gaps: BTreeSet::new(),
         }
     }
 
-    /// Appends a message; `None` if the log is closed.
-    pub(crate) fn publish(&mut self, group: GroupId, message: &Insert<'_>) -> Option<Appended> {
-        self.append(&Record {
+    /// Whether records with about so many bytes in all would be taken now.
+    pub(crate) fn takes(&mut self, bytes: usize, purpose: Purpose) -> bool {
+        !self.failed && self.store.admit(bytes.saturating_add(SLACK), purpose)
+    }
+
+    /// Appends a message; `None` if the log is closed or the disk full.
+    pub(crate) fn publish(
+        &mut self,
+        group: GroupId,
+        message: &Insert<'_>,
+        purpose: Purpose,
+    ) -> Option<Appended> {
+        let record = Record {
             group,
             kind: Kind::Message,
             index: 0,
@@ -57,15 +76,21 @@ impl Log {
             key: message.key,
             headers: message.headers,
             payload: message.payload,
-        })
+        };
+        self.append(&record, purpose)
     }
 
-    /// Appends a control entry; `None` if the log is closed.
-    pub(crate) fn control(&mut self, group: GroupId, entry: &Entry<'_>) -> Option<Lsn> {
+    /// Appends a control entry; `None` if the log is closed or the disk full.
+    pub(crate) fn control(
+        &mut self,
+        group: GroupId,
+        entry: &Entry<'_>,
+        purpose: Purpose,
+    ) -> Option<Lsn> {
         let mut payload = std::mem::take(&mut self.buffer);
         payload.clear();
         entry.encode(&mut payload);
-        let appended = self.append(&Record {
+        let record = Record {
             group,
             kind: Kind::Control(entry.tag()),
             index: 0,
@@ -75,13 +100,14 @@ impl Log {
             key: &[],
             headers: &[],
             payload: &payload,
-        });
+        };
+        let appended = self.append(&record, purpose);
         self.buffer = payload;
         appended.map(|appended| appended.end)
     }
 
-    fn append(&mut self, record: &Record<'_>) -> Option<Appended> {
-        if self.failed {
+    fn append(&mut self, record: &Record<'_>, purpose: Purpose) -> Option<Appended> {
+        if self.failed || !self.store.admit(record.size(), purpose) {
             return None;
         }
         let appended = self.store.append(record);
@@ -110,21 +136,22 @@ impl Log {
         )
     }
 
-    /// Appends a control entry and queues it, to be applied and answered when durable.
+    /// Appends a control entry and queues it, to be applied and answered when durable. Gives the request back if the
+    /// log is closed or the disk full.
     pub(crate) fn submit(
         &mut self,
         stream: u32,
         group: GroupId,
         entry: &Entry<'_>,
         request: Option<Box<Request>>,
-    ) -> bool {
-        let Some(lsn) = self.control(group, entry) else {
-            return false;
+    ) -> Result<(), Option<Box<Request>>> {
+        let Some(lsn) = self.control(group, entry, Purpose::Free) else {
+            return Err(request);
         };
         let entry = self.commits.bytes.push(&self.buffer);
         self.commits
             .push(lsn, stream, What::Control { entry, request });
-        true
+        Ok(())
     }
 
     /// What an answer about anything that was decided must wait for; `None` if all of it is durable.

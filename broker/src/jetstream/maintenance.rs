@@ -2,11 +2,15 @@
 //! And giving space back: segments with few live messages are rewritten, those without any go.
 //!
 //! A round begins when enough complete journal files are there, or, a moment after something was logged, when a
-//! stream has segments that are mostly dead or messages to erase. One round at a time: copy, note, checkpoint, clean up. What is decided runs ahead of what is applied, so the
-//! decided half of a checkpoint (consumers, message ids) is noted at a position of the journal, and the checkpoint
-//! is taken when exactly everything before that position is applied.
+//! stream has segments that are mostly dead or messages to erase. One round at a time: copy, note, checkpoint, clean
+//! up. What is decided runs ahead of what is applied, so the decided half of a checkpoint (consumers, message ids) is
+//! noted at a position of the journal, and the checkpoint is taken when exactly everything before that position is
+//! applied.
+//!
+//! On a full disk a round does only what frees space: checkpoints that let dead segments go, then one journal file
+//! after the other, with the reserve if need be. Each failure is tried again a second later.
 
-use jetwake_storage::{Lsn, Retire};
+use jetwake_storage::{Lsn, Retire, StoreError};
 
 use crate::jetstream::checkpoint::Decided;
 use crate::jetstream::core::Core;
@@ -16,6 +20,8 @@ use crate::jetstream::stream::Stream;
 
 /// Nanoseconds after which a failed job is tried again.
 const RETRY: i64 = 5_000_000_000;
+/// The same when the disk was full: that may be over at any time.
+const RETRY_FULL: i64 = 1_000_000_000;
 /// Nanoseconds from an entry of the log to the look for space that it may have freed.
 const LOOK: i64 = 2_000_000_000;
 
@@ -45,40 +51,128 @@ struct Noted {
 pub(crate) struct Maintenance {
     round: Round,
     making_spare: bool,
-    /// Nothing is tried before this time.
-    not_before: Timestamp,
+    making_reserve: bool,
+    /// It was told that the disk is full.
+    told_full: bool,
+    /// The round in progress was given what the reserve held.
+    uses_reserve: bool,
+    /// No round begins before this time, if there is one.
+    next_round: Option<Timestamp>,
+    /// No spare file and no reserve is made before this time, if there is one.
+    next_file: Option<Timestamp>,
     /// When to look for space to be given back, if anything happened since the last time.
     look: Option<Timestamp>,
     /// What was durable at the last look.
     seen: Lsn,
 }
 
+/// Whether a pause is over, which ends it.
+fn is_over(pause: &mut Option<Timestamp>, now: Timestamp) -> bool {
+    let over = pause.is_none_or(|until| until <= now);
+    if over {
+        *pause = None;
+    }
+    over
+}
+
 impl Core {
     /// Starts what is due. Called when a batch ends.
     pub(crate) fn maintain(&mut self, now: Timestamp, out: &mut dyn Outbox) {
-        if self.log.failed || now < self.maintenance.not_before {
+        if self.log.failed {
             return;
         }
         for line in self.log.store.take_damage() {
             out.log(Level::Error, &format!("JetStream storage: {line}"));
         }
+        self.watch_space(now, out);
+        if is_over(&mut self.maintenance.next_file, now) {
+            self.keep_ready(out);
+        }
+        let may_begin = is_over(&mut self.maintenance.next_round, now);
+        if !may_begin || !matches!(self.maintenance.round, Round::Idle) {
+            return;
+        }
+        let full = self.log.store.is_full();
+        if full && let Some(retire) = self.to_free() {
+            return self.note(retire, now, out);
+        }
+        let durable = self.log.durable();
+        let retire = if full {
+            // Rewriting has to wait.
+            let look = self.maintenance.look.as_mut();
+            look.into_iter()
+                .for_each(|at| *at = now.saturating_add(LOOK));
+            self.log.store.plan_relief(durable)
+        } else {
+            let retire = self.log.store.plan_retire(durable, self.settings.keep);
+            retire.or_else(|| self.look(now))
+        };
+        if let Some(retire) = retire {
+            self.copy(retire, full, out);
+        }
+    }
+
+    /// Says when the disk is full and when that is over, and logs what had no room meanwhile.
+    fn watch_space(&mut self, now: Timestamp, out: &mut dyn Outbox) {
+        let full = self.log.store.is_full();
+        if full != self.maintenance.told_full {
+            self.maintenance.told_full = full;
+            let (level, text) = if full {
+                (
+                    Level::Error,
+                    "JetStream has no disk space left: what adds data is refused until there is some",
+                )
+            } else {
+                (Level::Warn, "JetStream has disk space again")
+            };
+            out.log(level, text);
+        }
+        if full || self.log.gaps.is_empty() {
+            return;
+        }
+        for (id, name) in std::mem::take(&mut self.log.gaps) {
+            let logged = self.with_stream(id, now, out, |stream, env| stream.log_again(&name, env));
+            if logged == Some(false) {
+                self.log.gaps.insert((id, name));
+            }
+        }
+    }
+
+    /// Has a spare file and a reserve made.
+    fn keep_ready(&mut self, out: &mut dyn Outbox) {
         if !self.maintenance.making_spare
             && let Some(job) = self.log.store.plan_spare()
         {
             self.maintenance.making_spare = true;
             out.run(Job::Spare(job));
         }
-        if !matches!(self.maintenance.round, Round::Idle) {
-            return;
+        if !self.maintenance.making_reserve
+            && !self.maintenance.uses_reserve
+            && let Some(job) = self.log.store.plan_reserve()
+        {
+            self.maintenance.making_reserve = true;
+            out.run(Job::Reserve(job));
         }
-        let retire = self
-            .log
-            .store
-            .plan_retire(self.log.durable(), self.settings.keep);
-        let Some(retire) = retire.or_else(|| self.look(now)) else {
-            return;
+    }
+
+    /// The groups whose checkpoint alone frees space: nothing of theirs has to be copied.
+    fn to_free(&self) -> Option<Retire> {
+        let dead = |id: u32| {
+            let stream = self.streams.get(id)?;
+            let messages = stream.messages.as_file()?;
+            stream.group.filter(|_| messages.has_dead_segments())
         };
+        let mut groups: Vec<GroupId> = self.streams.ids().into_iter().filter_map(dead).collect();
+        groups.sort_unstable();
+        let frees = !groups.is_empty() || self.log.store.has_dropped_groups();
+        frees.then_some(Retire { through: 0, groups })
+    }
+
+    fn copy(&mut self, retire: Retire, full: bool, out: &mut dyn Outbox) {
         let mut job = self.log.store.begin_copy(retire.through);
+        if full {
+            job = job.without_rewriting();
+        }
         for (group, id) in self.groups_of(&retire) {
             let messages = self
                 .streams
@@ -94,9 +188,18 @@ impl Core {
 
     /// When maintenance has something to do although nothing else happens.
     pub(crate) fn maintenance_deadline(&self) -> Option<Timestamp> {
-        let look = self.maintenance.look.filter(|_| !self.log.failed)?;
-        let idle = matches!(self.maintenance.round, Round::Idle);
-        idle.then_some(look.max(self.maintenance.not_before))
+        if self.log.failed {
+            return None;
+        }
+        let this = &self.maintenance;
+        let idle = matches!(this.round, Round::Idle);
+        let look = this.look.filter(|_| idle);
+        let round = match (look, this.next_round) {
+            // A look may have to wait for the end of a pause.
+            (Some(look), Some(next)) => Some(look.max(next)),
+            (look, next) => look.or(next),
+        };
+        round.into_iter().chain(this.next_file).min()
     }
 
     /// The streams whose files hold much that is dead, from time to time.
@@ -136,7 +239,20 @@ impl Core {
                 self.maintenance.making_spare = false;
                 match result {
                     Ok(done) => self.log.store.finish_spare(done),
-                    Err(error) => self.put_off(&error.to_string(), now, out),
+                    Err(error) => {
+                        let later = self.later(&error, now, out);
+                        self.maintenance.next_file = Some(later);
+                    }
+                }
+            }
+            JobDone::Reserve(result) => {
+                self.maintenance.making_reserve = false;
+                match result {
+                    Ok(done) => self.log.store.finish_reserve(&done),
+                    Err(error) => {
+                        let later = self.later(&error, now, out);
+                        self.maintenance.next_file = Some(later);
+                    }
                 }
             }
             JobDone::Copy(Ok(copied)) => {
@@ -166,21 +282,32 @@ impl Core {
             }
             JobDone::Copy(Err(error)) | JobDone::Checkpoint(Err(error)) => {
                 self.maintenance.round = Round::Idle;
-                self.put_off(&error.to_string(), now, out);
+                let full = self.log.store.job_failed(&error);
+                // With what the reserve held it may work.
+                self.maintenance.uses_reserve = full && self.log.store.release_reserve();
+                if !self.maintenance.uses_reserve {
+                    let later = self.later(&error, now, out);
+                    self.maintenance.next_round = Some(later);
+                }
             }
             JobDone::Cleanup(cleaned) => {
                 self.log.store.finish_cleanup(cleaned);
                 self.maintenance.round = Round::Idle;
+                self.maintenance.uses_reserve = false;
             }
         }
     }
 
-    fn put_off(&mut self, reason: &str, now: Timestamp, out: &mut dyn Outbox) {
-        out.log(
-            Level::Warn,
-            &format!("JetStream storage maintenance: {reason}"),
-        );
-        self.maintenance.not_before = now.saturating_add(RETRY);
+    /// When a failed job is to be tried again.
+    fn later(&mut self, error: &StoreError, now: Timestamp, out: &mut dyn Outbox) -> Timestamp {
+        let full = self.log.store.job_failed(error);
+        let pause = if full { RETRY_FULL } else { RETRY };
+        // That the disk is full is told once, not with every attempt.
+        if !full {
+            let text = format!("JetStream storage maintenance: {error}");
+            out.log(Level::Warn, &text);
+        }
+        now.saturating_add(pause)
     }
 
     fn groups_of(&self, retire: &Retire) -> Vec<(GroupId, u32)> {

@@ -3,7 +3,7 @@
 use jetwake_protocol::jetstream::consumer::ConsumerConfig;
 use jetwake_protocol::jetstream::json::{Rules, from_json};
 use jetwake_protocol::jetstream::stream::StreamConfig;
-use jetwake_storage::{Insert, Kind, Location, RecoveredGroup, Replay, ReplayRecord};
+use jetwake_storage::{Insert, Kind, Location, Purpose, RecoveredGroup, Replay, ReplayRecord};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -54,7 +54,8 @@ impl Core {
                 stream.changes.clear();
                 if let (Some(_), Some(group)) = (stream.partial.take(), stream.group) {
                     // What is published from now on is not the rest of it.
-                    env.log.control(group, &Entry::Batch { count: 0 });
+                    env.log
+                        .control(group, &Entry::Batch { count: 0 }, Purpose::Free);
                 }
                 stream.staged.last_seq = stream.messages.state().last_seq;
                 stream.account_for(env);

@@ -67,6 +67,7 @@ impl Call<'_> {
     ) -> Result<Outcome<ConsumerResetResponse>, ApiError> {
         let request = ConsumerResetRequest::parse(self.body)?;
         let (id, consumer) = self.consumer_id(stream, name)?;
+        self.check_room(id)?;
         let reset_seq = self
             .core
             .with_stream(id, self.now, self.out, |stream, env| {

@@ -268,6 +268,7 @@ impl Call<'_> {
     ) -> Result<Outcome<ConsumerDeleteResponse>, ApiError> {
         expect_empty(self.body)?;
         let (id, consumer) = self.consumer_id(stream, name)?;
+        self.check_room(id)?;
         self.core.delete_consumer(id, consumer, self.now, self.out);
         Ok(Outcome::Durable(ConsumerDeleteResponse { success: true }))
     }

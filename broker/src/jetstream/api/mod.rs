@@ -16,6 +16,7 @@ mod subject_page;
 
 use jetwake_protocol::jetstream::responses::{ApiResponse, encode};
 use jetwake_protocol::jetstream::{API_LEVEL, ApiError};
+use jetwake_storage::Purpose;
 
 use crate::jetstream::Core;
 use crate::jetstream::api::answer::Request;
@@ -72,6 +73,16 @@ impl Call<'_> {
             .streams
             .get(id)
             .ok_or_else(ApiError::stream_not_found)
+    }
+
+    /// What frees space is refused only when nothing fits any more.
+    pub(crate) fn check_room(&mut self, stream: u32) -> Result<(), ApiError> {
+        let stream = self.core.streams.get(stream);
+        let logged = stream.is_some_and(|stream| stream.group.is_some());
+        if logged && !self.core.log.takes(self.body.len(), Purpose::Free) {
+            return Err(ApiError::insufficient_resources());
+        }
+        Ok(())
     }
 
     /// Sends what the handler came to.

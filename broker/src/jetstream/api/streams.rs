@@ -104,6 +104,7 @@ impl Call<'_> {
     ) -> Result<Outcome<StreamDeleteResponse>, ApiError> {
         expect_empty(self.body)?;
         let id = self.stream_id(name)?;
+        self.check_room(id)?;
         let Some(request) = self.request.take() else {
             return Ok(Outcome::Queued);
         };
@@ -133,6 +134,7 @@ impl Call<'_> {
         if stream.config.deny_purge {
             return Err(ApiError::stream_purge_failed("stream purge not permitted"));
         }
+        self.check_room(id)?;
         let waiting = self.request.take();
         let filter = request.subject.as_bytes();
         let sequence = request.sequence.min(SEQ_MAX);

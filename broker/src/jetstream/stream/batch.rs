@@ -10,7 +10,7 @@ use jetwake_protocol::jetstream::ApiError;
 use jetwake_protocol::jetstream::advisory::BatchAbandoned;
 use jetwake_protocol::jetstream::puback::PubAck;
 use jetwake_protocol::jetstream::stream::RetentionPolicy;
-use jetwake_storage::{Insert, Location};
+use jetwake_storage::{Insert, Location, Purpose};
 
 use crate::jetstream::advisory::advise;
 use crate::jetstream::api::level_too_high;
@@ -33,6 +33,8 @@ const MAX_OPEN: usize = 50;
 const MAX_OPEN_TOTAL: usize = 1000;
 /// Nanoseconds without a message after which a batch is dropped.
 const TIMEOUT: i64 = 10_000_000_000;
+/// What a record has beyond subject, headers and payload, at most.
+const RECORD: usize = 256;
 /// What a stream's batches are called among its timers, where its consumers count up from 1.
 pub(crate) const TIMER: u32 = u32::MAX;
 
@@ -42,6 +44,13 @@ struct Part {
     subject: Vec<u8>,
     block: Vec<u8>,
     payload: Vec<u8>,
+}
+
+impl Part {
+    /// About what it takes up in the log, with what is added to it.
+    fn size(&self) -> usize {
+        self.subject.len() + self.block.len() + self.payload.len() + RECORD
+    }
 }
 
 /// A batch that is open.
@@ -229,7 +238,9 @@ impl Stream {
         message: &Inbound<'_>,
         env: &mut Env<'_>,
     ) -> Result<(), ApiError> {
-        self.judge_batch(batch, env)?;
+        let records = batch.parts.iter().map(Part::size).sum();
+        let room = self.group.is_none() || env.log.takes(records, Purpose::Add);
+        self.judge_batch(batch, room, env)?;
         let mut counted = if self.config.allow_msg_counter {
             Some(self.count_batch(batch, env)?)
         } else {
@@ -239,7 +250,9 @@ impl Stream {
         let first = self.staged.last_seq + 1;
         let timestamp = env.now.max(self.messages.state().last_ts);
         if let Some(group) = self.group {
-            let begun = env.log.control(group, &Entry::Batch { count });
+            let begun = env
+                .log
+                .control(group, &Entry::Batch { count }, Purpose::Add);
             begun.ok_or_else(ApiError::insufficient_resources)?;
         }
         let (mut logged, mut end) = (Vec::new(), None);
@@ -265,7 +278,8 @@ impl Stream {
                 self.apply_part(&insert, env);
                 continue;
             };
-            let appended = env.log.publish(group, &insert);
+            // All of it was found to fit before it was begun.
+            let appended = env.log.publish(group, &insert, Purpose::Free);
             let appended = appended.ok_or_else(ApiError::insufficient_resources)?;
             logged.push(self.stage_part(&insert, appended.location, env));
             end = Some(appended.end);
@@ -350,7 +364,7 @@ impl Stream {
     }
 
     /// Judges all messages of a batch; the first that fails is the answer.
-    fn judge_batch(&self, batch: &Batch, env: &Env<'_>) -> Result<(), ApiError> {
+    fn judge_batch(&self, batch: &Batch, room: bool, env: &Env<'_>) -> Result<(), ApiError> {
         let mut ids = BTreeSet::new();
         let mut subjects: BTreeMap<&[u8], u64> = BTreeMap::new();
         let mut ahead = Ahead::default();
@@ -370,6 +384,7 @@ impl Stream {
                 block: &part.block,
                 headers,
                 payload: &part.payload,
+                room,
                 now: env.now,
                 arena: &env.log.commits.bytes,
                 settings: env.settings,

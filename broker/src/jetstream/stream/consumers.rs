@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jetwake_protocol::jetstream::advisory::{Action, ConsumerAction};
 use jetwake_protocol::jetstream::consumer::{ConsumerConfig, ConsumerInfo};
 use jetwake_protocol::jetstream::json::to_json;
-use jetwake_storage::Lsn;
+use jetwake_storage::{Lsn, Purpose};
 
 use crate::jetstream::advisory::advise;
 use crate::jetstream::consumer::ctx::{Ctx, OpLog};
@@ -123,6 +123,8 @@ pub(crate) struct ConsumerLog<'a> {
     stream: u32,
     group: Option<GroupId>,
     log: &'a mut Log,
+    /// An operation found no room: nothing may be confirmed.
+    lost: bool,
 }
 
 impl OpLog for ConsumerLog<'_> {
@@ -131,11 +133,18 @@ impl OpLog for ConsumerLog<'_> {
             name: consumer.as_bytes(),
             op,
         };
-        self.log.control(self.group?, &entry)
+        let lsn = self.log.control(self.group?, &entry, Purpose::Free);
+        if lsn.is_none() {
+            self.lost = true;
+            self.log.gaps.insert((self.stream, consumer.to_owned()));
+        }
+        lsn
     }
 
     fn answer_when_durable(&mut self, lsn: Option<Lsn>, account: AccountId, reply: &[u8]) {
-        self.log.answer_empty(self.stream, lsn, account, reply);
+        if !self.lost {
+            self.log.answer_empty(self.stream, lsn, account, reply);
+        }
     }
 }
 
@@ -147,6 +156,7 @@ macro_rules! lend {
             stream: $stream.id,
             group,
             log: $env.log,
+            lost: false,
         };
         let mut $ctx = Ctx {
             now: $env.now,
@@ -202,7 +212,7 @@ impl Stream {
         };
         let durable = !new.config.memory_storage;
         let consumer = lend!(self, env, durable, ctx => Consumer::new(&mut ctx, new));
-        Self::log_consumer(self.group, &consumer, env)?;
+        Self::log_consumer(self.group, &consumer, Purpose::Add, env)?;
         self.consumers.add(consumer);
         self.with_consumer(id, env, |consumer, ctx| consumer.open(ctx));
         Some(id)
@@ -250,9 +260,22 @@ impl Stream {
         self.with_consumer(id, env, |consumer, ctx| consumer.update(ctx, config))?;
         self.index_again(id, &before);
         let consumer = self.consumers.get(id)?;
-        Self::log_consumer(self.group, consumer, env)?;
+        Self::log_consumer(self.group, consumer, Purpose::Free, env)?;
         self.release_unneeded(from, env);
         Some(())
+    }
+
+    /// Logs the whole state of a consumer whose operations found no room. False if there is none yet.
+    pub(crate) fn log_again(&mut self, name: &str, env: &mut Env<'_>) -> bool {
+        let id = self.consumers.id(name);
+        let Some(consumer) = id.and_then(|id| self.consumers.get(id)) else {
+            return true;
+        };
+        let logged = Self::log_consumer(self.group, consumer, Purpose::Free, env).is_some();
+        if logged {
+            self.release_again(env);
+        }
+        logged
     }
 
     /// Pauses a consumer, or ends its pause. Until when it pauses; `None` if the log is closed.
@@ -264,7 +287,7 @@ impl Stream {
     ) -> Option<Option<Timestamp>> {
         self.with_consumer(id, env, |consumer, ctx| consumer.pause(ctx, until))?;
         let consumer = self.consumers.get(id)?;
-        Self::log_consumer(self.group, consumer, env)?;
+        Self::log_consumer(self.group, consumer, Purpose::Free, env)?;
         Some(consumer.paused_until())
     }
 
@@ -283,7 +306,12 @@ impl Stream {
         Some(moved)
     }
 
-    fn log_consumer(group: Option<GroupId>, consumer: &Consumer, env: &mut Env<'_>) -> Option<()> {
+    fn log_consumer(
+        group: Option<GroupId>,
+        consumer: &Consumer,
+        purpose: Purpose,
+        env: &mut Env<'_>,
+    ) -> Option<()> {
         let Some(group) = group.filter(|_| !consumer.config().memory_storage) else {
             return Some(());
         };
@@ -297,7 +325,7 @@ impl Stream {
             config: &config,
             snapshot: &snapshot,
         };
-        env.log.control(group, &entry).map(|_| ())
+        env.log.control(group, &entry, purpose).map(|_| ())
     }
 
     /// What a consumer tells about itself.

@@ -26,9 +26,10 @@ impl Stream {
     ) {
         match self.group {
             None => self.commit_control(entry, request.as_deref(), env),
-            // A closed log has said so to everybody already.
             Some(group) => {
-                env.log.submit(self.id, group, entry, request);
+                if let Err(Some(request)) = env.log.submit(self.id, group, entry, request) {
+                    refuse(entry, &request, env);
+                }
             }
         }
     }
@@ -125,6 +126,16 @@ impl Stream {
         }
         self.enforce_limits();
         true
+    }
+}
+
+/// The disk is full, so that not even this fits, or the log is closed.
+fn refuse(entry: &Entry<'_>, request: &Request, env: &mut Env<'_>) {
+    let error = ApiError::insufficient_resources();
+    match entry {
+        Entry::Purge { .. } => respond::<StreamPurgeResponse>(Some(request), &Err(error), env),
+        Entry::Config { .. } => respond::<StreamUpdateResponse>(Some(request), &Err(error), env),
+        _ => respond::<MsgDeleteResponse>(Some(request), &Err(error), env),
     }
 }
 

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 
 use jetwake_protocol::jetstream::ApiError;
 use jetwake_protocol::jetstream::puback::PubAck;
+use jetwake_storage::Purpose;
 
 use crate::jetstream::env::Env;
 use crate::jetstream::io::Inbound;
@@ -182,7 +183,7 @@ impl Stream {
             payload: &payload,
             ..*message
         };
-        self.store(&stored, &block, headers.msg_id, env);
+        self.store(&stored, &block, headers.msg_id, Purpose::Add, env);
         if self.staged.last_seq == before {
             return Err(ApiError::insufficient_resources());
         }

@@ -7,7 +7,7 @@
 
 use jetwake_protocol::jetstream::stream::RetentionPolicy;
 use jetwake_protocol::time::format_duration;
-use jetwake_storage::Meta;
+use jetwake_storage::{Meta, Purpose};
 
 use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
@@ -23,6 +23,8 @@ const MORE: i64 = 10_000_000;
 const MARKERS: usize = 2048;
 /// Most messages of one sweep, so that no sweep holds everything else up.
 const MOST: usize = 1 << 16;
+/// Room for the longest log entry.
+const ENTRY: usize = 8 * BATCH;
 /// Most sequences of one log entry.
 const BATCH: usize = 8192;
 
@@ -98,8 +100,9 @@ impl Stream {
         if self.config.subject_delete_marker_ttl > 0 {
             let mut next = Some(oldest);
             while let Some(meta) = next.filter(|meta| meta.seq < first_seq) {
-                if !self.deadlines.is_immortal(meta.seq) {
-                    self.mark(&meta, markers, env);
+                if !self.deadlines.is_immortal(meta.seq) && !self.mark(&meta, markers, env) {
+                    first_seq = meta.seq;
+                    break;
                 }
                 if *markers == 0 {
                     first_seq = meta.seq + 1;
@@ -112,6 +115,13 @@ impl Stream {
     }
 
     fn sweep_deadlines(&mut self, markers: &mut usize, env: &mut Env<'_>) {
+        let with_markers = self.config.subject_delete_marker_ttl > 0;
+        // What is taken off the clock must find room in the log.
+        if self.group.is_some()
+            && (!env.log.takes(ENTRY, Purpose::Free) || (with_markers && env.log.store.is_full()))
+        {
+            return;
+        }
         let most = match self.config.subject_delete_marker_ttl {
             0 => MOST,
             _ => MOST.min(*markers),
@@ -132,15 +142,16 @@ impl Stream {
         }
     }
 
-    /// Stores a marker if this message is the last of its subject and no marker itself.
-    fn mark(&mut self, meta: &Meta, markers: &mut usize, env: &mut Env<'_>) {
+    /// Stores a marker if this message is the last of its subject and no marker itself. False if the marker found no
+    /// room on a full disk: then the message has to stay.
+    fn mark(&mut self, meta: &Meta, markers: &mut usize, env: &mut Env<'_>) -> bool {
         let last = self.messages.last_of_id(meta.key, u64::MAX);
         if last.is_none_or(|last| last.seq != meta.seq) {
-            return;
+            return true;
         }
         let subject = self.messages.key(meta.key).to_vec();
         if self.config.retention == RetentionPolicy::Interest && !self.wanted(&subject) {
-            return;
+            return true;
         }
         let (in_flight, _) = self.staged.of_key(&env.log.commits.bytes, &subject);
         let mut is_marker = in_flight > 0;
@@ -150,7 +161,7 @@ impl Stream {
                 || headers::value(message.headers, b"KV-Operation") == b"PURGE";
         });
         if is_marker {
-            return;
+            return true;
         }
         *markers = markers.saturating_sub(1);
         let ttl = format_duration(self.config.subject_delete_marker_ttl);
@@ -170,7 +181,9 @@ impl Stream {
             payload: &[],
             client: 0,
         };
-        self.store(&marker, block.as_bytes(), &[], env);
+        let before = self.staged.last_seq;
+        self.store(&marker, block.as_bytes(), &[], Purpose::Free, env);
+        self.staged.last_seq != before
     }
 
     /// The first sequence that is not too old.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jetwake_protocol::jetstream::ApiError;
 use jetwake_protocol::jetstream::json::to_json;
 use jetwake_protocol::jetstream::puback::PubAck;
+use jetwake_storage::Purpose;
 
 use crate::jetstream::api::level_too_high;
 use crate::jetstream::commit::What;
@@ -261,11 +262,13 @@ impl Stream {
             reply: &[],
             ..*message
         };
+        let room = self.has_room(message, block, env);
         let attempt = Attempt {
             subject: message.subject,
             block,
             headers: *headers,
             payload: message.payload,
+            room,
             now: env.now,
             arena: &env.log.commits.bytes,
             settings: env.settings,
@@ -276,7 +279,7 @@ impl Stream {
             Ok(()) if self.config.allow_msg_counter => {
                 self.store_counter(&silent, block, headers, env)?;
             }
-            Ok(()) => self.store(&silent, block, headers.msg_id, env),
+            Ok(()) => self.store(&silent, block, headers.msg_id, Purpose::Add, env),
             Err(Refusal::NoInterest) => self.skip(&silent, headers, env),
             Err(Refusal::Duplicate(_)) => return Ok(()),
             Err(Refusal::Error(error)) => return Err(error),

@@ -2,7 +2,7 @@
 
 use jetwake_protocol::jetstream::ApiError;
 use jetwake_protocol::jetstream::puback::{self, PubAck};
-use jetwake_storage::Insert;
+use jetwake_storage::{Insert, Purpose};
 
 use crate::jetstream::arena::Span;
 use crate::jetstream::commit::{Publish, What};
@@ -59,11 +59,13 @@ impl Stream {
         if !headers.batch_id.is_empty() && !self.config.sealed {
             return self.publish_part(message, block, &headers, env);
         }
+        let room = self.has_room(message, block, env);
         let attempt = Attempt {
             subject: message.subject,
             block,
             headers,
             payload: message.payload,
+            room,
             now: env.now,
             arena: &env.log.commits.bytes,
             settings: env.settings,
@@ -74,11 +76,17 @@ impl Stream {
             Ok(()) if self.config.allow_msg_counter => {
                 self.publish_counter(message, block, &headers, env);
             }
-            Ok(()) => self.store(message, block, headers.msg_id, env),
+            Ok(()) => self.store(message, block, headers.msg_id, Purpose::Add, env),
             Err(Refusal::NoInterest) => self.skip(message, &headers, env),
             Err(Refusal::Duplicate(seq)) => self.duplicate(seq, message.reply, env),
             Err(Refusal::Error(error)) => self.refuse(&error, message.reply, env),
         }
+    }
+
+    /// Whether the disk has room for a message.
+    pub(super) fn has_room(&self, message: &Inbound<'_>, block: &[u8], env: &mut Env<'_>) -> bool {
+        let bytes = message.subject.len() + block.len() + message.payload.len();
+        self.group.is_none() || env.log.takes(bytes, Purpose::Add)
     }
 
     pub(super) fn store(
@@ -86,6 +94,7 @@ impl Stream {
         message: &Inbound<'_>,
         block: &[u8],
         msg_id: &[u8],
+        purpose: Purpose,
         env: &mut Env<'_>,
     ) {
         let raised = self.with_raised_ttl(block);
@@ -110,7 +119,7 @@ impl Stream {
             self.arm_expiry(env);
             return;
         };
-        let Some(appended) = env.log.publish(group, &insert) else {
+        let Some(appended) = env.log.publish(group, &insert, purpose) else {
             return self.refuse(&ApiError::insufficient_resources(), message.reply, env);
         };
         self.remember(msg_id, seq, timestamp);
@@ -170,16 +179,18 @@ impl Stream {
             timestamp: env.now,
             msg_id: headers.msg_id,
         };
-        self.remember(headers.msg_id, seq, env.now);
-        self.staged.last_seq = seq;
         let Some(group) = self.group else {
+            self.remember(headers.msg_id, seq, env.now);
+            self.staged.last_seq = seq;
             self.apply_skip(seq, env.now);
             self.roll_up(message.subject, headers, env);
             return self.acknowledge(seq, false, message.reply, env);
         };
-        let Some(lsn) = env.log.control(group, &entry) else {
+        let Some(lsn) = env.log.control(group, &entry, Purpose::Add) else {
             return self.refuse(&ApiError::insufficient_resources(), message.reply, env);
         };
+        self.remember(headers.msg_id, seq, env.now);
+        self.staged.last_seq = seq;
         let reply = env.log.commits.bytes.push(message.reply);
         env.log.commits.push(
             lsn,

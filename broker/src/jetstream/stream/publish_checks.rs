@@ -36,6 +36,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) headers: PublishHeaders<'a>,
     /// Its payload.
     pub(crate) payload: &'a [u8],
+    /// Whether it fits on the disk.
+    pub(crate) room: bool,
     /// Now.
     pub(crate) now: Timestamp,
     /// The bytes of what is in flight.
@@ -356,6 +358,9 @@ fn header_size(_: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
 }
 
 fn server_storage(stream: &Stream, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    if !attempt.room {
+        return Err(ApiError::insufficient_resources().into());
+    }
     let (used, most) = if stream.in_memory() {
         (attempt.account.memory, attempt.settings.max_memory)
     } else {

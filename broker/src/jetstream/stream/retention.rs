@@ -108,6 +108,13 @@ impl Stream {
         self.release_range(Range { from, upto: MAX }, env);
     }
 
+    /// Removes what nobody needs any more, wherever it is: some of that found no room in the log.
+    pub(crate) fn release_again(&mut self, env: &mut Env<'_>) {
+        if self.config.retention != RetentionPolicy::Limits {
+            self.release_range(Range { from: 0, upto: MAX }, env);
+        }
+    }
+
     fn release_range(&mut self, range: Range, env: &mut Env<'_>) {
         let (mut gone, mut holders) = (Vec::new(), Vec::new());
         let mut next = self.messages.next(range.from);
