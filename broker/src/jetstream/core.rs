@@ -41,6 +41,8 @@ pub struct JetStreamStore {
     pub groups: Vec<RecoveredGroup>,
     /// The records after the checkpoints.
     pub replay: Replay,
+    /// Messages that cannot be read: group and sequence.
+    pub lost: Vec<(u64, u64)>,
 }
 
 impl JetStreamStore {
@@ -51,13 +53,14 @@ impl JetStreamStore {
             writer,
             groups,
             replay,
-            ..
+            report,
         } = opened;
         (
             Self {
                 store,
                 groups,
                 replay,
+                lost: report.lost,
             },
             writer,
         )
@@ -105,6 +108,7 @@ impl JetStream {
             maintenance: Maintenance::default(),
         };
         core.recover(opened.groups, opened.replay, now, out);
+        core.note_lost(&opened.lost, now, out);
         core.listen(out);
         Self { core }
     }

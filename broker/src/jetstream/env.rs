@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use jetwake_storage::ReadError;
 
 use crate::jetstream::account::Account;
 use crate::jetstream::io::{AccountId, Outbox, Outgoing, Timestamp};
@@ -52,6 +53,8 @@ pub(crate) struct Agenda {
     pub(crate) open_batches: usize,
     /// Fast batches that are open on this server.
     pub(crate) fast_batches: usize,
+    /// What the stream that is called could not read.
+    pub(crate) unreadable: Vec<(u64, ReadError)>,
     /// Buffer for answers.
     pub(crate) buffer: Vec<u8>,
     /// Buffer for reply subjects.

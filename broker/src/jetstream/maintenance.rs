@@ -256,12 +256,9 @@ impl Core {
                 }
             }
             JobDone::Copy(Ok(copied)) => {
-                for (group, seq, reason) in &copied.lost {
-                    out.log(
-                        Level::Error,
-                        &format!("JetStream group {group}: {seq}: {reason}"),
-                    );
-                }
+                let lost = copied.lost.iter().map(|(group, seq, _)| (*group, *seq));
+                let lost: Vec<(GroupId, u64)> = lost.collect();
+                self.note_lost(&lost, now, out);
                 self.log.store.finish_copy(&copied);
                 for id in self.streams.ids() {
                     let Some(stream) = self.streams.get_mut(id) else {

@@ -1,5 +1,7 @@
 //! Bringing streams back from the store: checkpoints first, then the records after them, through `apply`.
 
+use std::collections::BTreeMap;
+
 use jetwake_protocol::jetstream::consumer::ConsumerConfig;
 use jetwake_protocol::jetstream::json::{Rules, from_json};
 use jetwake_protocol::jetstream::stream::StreamConfig;
@@ -71,6 +73,23 @@ impl Core {
                     stream.look_for_strays(consumer);
                 }
                 stream.release_rechecked(env);
+            });
+        }
+    }
+
+    /// Tells the streams, by their numbers on disk, which of their messages are lost.
+    pub(crate) fn note_lost(&mut self, lost: &[(u64, u64)], now: Timestamp, out: &mut dyn Outbox) {
+        let mut by_group: BTreeMap<GroupId, Vec<u64>> = BTreeMap::new();
+        for (group, seq) in lost {
+            by_group.entry(*group).or_default().push(*seq);
+        }
+        if by_group.is_empty() {
+            return;
+        }
+        for id in self.streams.ids() {
+            self.with_stream(id, now, out, |stream, env| {
+                let seqs = stream.group.and_then(|group| by_group.get(&group));
+                stream.note_lost(seqs.map_or(&[], Vec::as_slice), env);
             });
         }
     }

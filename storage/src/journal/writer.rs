@@ -42,7 +42,7 @@ pub struct JournalWriter {
     shared: Arc<Shared>,
     current: Option<Current>,
     /// Files with writes that were not synced.
-    dirty: Vec<Arc<dyn DiskFile>>,
+    dirty: Vec<(u32, Arc<dyn DiskFile>)>,
     /// The directory has names that were not synced.
     names_dirty: bool,
     written: Lsn,
@@ -255,9 +255,9 @@ impl JournalWriter {
         if !self
             .dirty
             .iter()
-            .any(|file| Arc::ptr_eq(file, &current.file))
+            .any(|(_, file)| Arc::ptr_eq(file, &current.file))
         {
-            self.dirty.push(Arc::clone(&current.file));
+            self.dirty.push((current.number, Arc::clone(&current.file)));
         }
         Ok(())
     }
@@ -303,9 +303,10 @@ impl JournalWriter {
     }
 
     fn sync_all(&mut self) -> Result<(), StoreError> {
-        for file in &self.dirty {
+        for (number, file) in &self.dirty {
+            let name = || file_name(JOURNAL, *number);
             file.sync_data()
-                .map_err(|error| StoreError::io("sync", JOURNAL, error))?;
+                .map_err(|error| StoreError::io("sync", name(), error))?;
         }
         self.dirty.clear();
         self.used.1 += 1;

@@ -242,6 +242,10 @@ impl CopyJob {
                 };
                 match self.files.lend_record(item.seq, item.location, add) {
                     Ok(added) => added?,
+                    // The disk may give it another time, and the file goes after this.
+                    Err(ReadError::Io { file, reason }) => {
+                        return Err(StoreError::io("read", file, std::io::Error::other(reason)));
+                    }
                     Err(reason) => {
                         copied.groups[at].lost.push(item.seq);
                         copied.lost.push((group, item.seq, reason));

@@ -8,7 +8,7 @@ use jetwake_protocol::jetstream::{ApiError, Time};
 
 use crate::jetstream::api::{Call, Outcome};
 use crate::jetstream::entry::Entry;
-use crate::jetstream::io::Level;
+use crate::jetstream::stream::Stream;
 
 impl Call<'_> {
     /// STREAM.MSG.GET.
@@ -29,7 +29,10 @@ impl Call<'_> {
         let stored = match stream.messages.get(seq) {
             Ok(stored) => stored.ok_or_else(ApiError::no_message_found)?,
             Err(error) => {
-                self.out.log(Level::Error, &error.to_string());
+                let id = self.stream_id(name)?;
+                self.core.agenda.unreadable.push((seq, error));
+                self.core
+                    .with_stream(id, self.now, self.out, Stream::note_unreadable);
                 return Err(ApiError::no_message_found());
             }
         };

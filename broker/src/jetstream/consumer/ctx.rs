@@ -3,7 +3,7 @@
 //! The stream lends these for the length of one call; a consumer keeps none of them. All I/O stays behind
 //! [`OpLog`] and [`Outbox`].
 
-use jetwake_storage::{Lsn, MessageStore};
+use jetwake_storage::{Lsn, MessageStore, ReadError};
 
 use crate::jetstream::io::{AccountId, Outbox, Timestamp};
 
@@ -29,6 +29,8 @@ pub struct Ctx<'a> {
     /// Sequences that this consumer does not need any more (acked, terminated, delivered without acks). The
     /// stream drains it after the call and removes what nobody needs, if its retention says so.
     pub released: &'a mut Vec<u64>,
+    /// Messages that the store could not serve, and why.
+    pub unreadable: &'a mut Vec<(u64, ReadError)>,
 }
 
 /// The log of consumer operations.

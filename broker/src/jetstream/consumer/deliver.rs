@@ -7,7 +7,6 @@ use jetwake_storage::{MessageStore, Meta, ReadError};
 use super::ctx::Ctx;
 use super::state::{Acks, Op};
 use super::{Consumer, Mode};
-use crate::jetstream::io::Level;
 
 /// A message to deliver.
 #[derive(Clone, Copy, Debug)]
@@ -92,12 +91,10 @@ impl Consumer {
                 }
                 Given::Missing => self.skip(ctx, &choice),
                 Given::Unreadable(error) => {
-                    let text = format!(
-                        "consumer '{} > {}' cannot deliver message {}: {error}",
-                        ctx.stream_name, self.name, choice.seq
-                    );
-                    ctx.out.log(Level::Error, &text);
-                    if matches!(error, ReadError::Io { .. }) {
+                    // What the disk refuses now it may give another time; what is damaged is lost.
+                    let later = matches!(error, ReadError::Io { .. });
+                    ctx.unreadable.push((choice.seq, error));
+                    if later {
                         return false;
                     }
                     self.skip(ctx, &choice);

@@ -168,6 +168,7 @@ macro_rules! lend {
             log: &mut log,
             out: $env.out,
             released: &mut $stream.released,
+            unreadable: &mut $env.agenda.unreadable,
         };
         $call
     }};
@@ -358,5 +359,6 @@ impl Stream {
     pub(crate) fn settle(&mut self, env: &mut Env<'_>) {
         env.log.send_ready(env.out);
         self.let_go(env);
+        self.note_unreadable(env);
     }
 }

@@ -9,7 +9,7 @@ use jetwake_storage::{KeyFilter, StoredRef};
 use crate::jetstream::api::level_too_high;
 use crate::jetstream::env::Env;
 use crate::jetstream::filter::{AnyOf, SubjectFilter};
-use crate::jetstream::io::{Inbound, Level, Outgoing};
+use crate::jetstream::io::{Inbound, Outgoing};
 use crate::jetstream::stream::Stream;
 
 /// Most subjects of one `multi_last` request.
@@ -230,7 +230,7 @@ impl Stream {
         match read {
             Ok(found) => found.then_some(size),
             Err(error) => {
-                env.out.log(Level::Error, &error.to_string());
+                env.agenda.unreadable.push((seq, error));
                 None
             }
         }

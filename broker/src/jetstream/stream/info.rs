@@ -48,6 +48,7 @@ impl Stream {
         } else {
             self.messages.deleted(&mut |seq| state.deleted.push(seq));
         }
+        state.lost = self.damage.data();
         state
     }
 

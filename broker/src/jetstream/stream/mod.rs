@@ -9,6 +9,7 @@ pub(crate) mod batch;
 pub(crate) mod consumers;
 pub(crate) mod control;
 pub(crate) mod counter;
+pub(crate) mod damage;
 pub(crate) mod deadlines;
 pub(crate) mod dedupe;
 pub(crate) mod direct_get;
@@ -38,6 +39,7 @@ use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::apply::Change;
 use crate::jetstream::stream::batch::Batches;
 use crate::jetstream::stream::consumers::Consumers;
+use crate::jetstream::stream::damage::Damage;
 use crate::jetstream::stream::deadlines::Deadlines;
 use crate::jetstream::stream::dedupe::Dedupe;
 use crate::jetstream::stream::fast::FastBatches;
@@ -87,6 +89,8 @@ pub(crate) struct Stream {
     pub(crate) changes: Vec<Change>,
     /// Lists that telling them takes.
     audience: Audience,
+    /// What was lost to damage.
+    pub(crate) damage: Damage,
     /// Sequences that a consumer let go.
     pub(crate) released: Vec<u64>,
     /// Deletion is decided and waits for the log; nothing new is accepted.
@@ -133,6 +137,7 @@ impl Stream {
             recheck: Recheck::default(),
             changes: Vec::new(),
             audience: Audience::default(),
+            damage: Damage::default(),
             released: Vec::new(),
             deleting: false,
             listening: Vec::new(),

@@ -5,6 +5,7 @@ mod api;
 mod batch;
 mod consumers;
 mod counter;
+mod damage;
 mod full_disk;
 mod publish;
 mod recovery;

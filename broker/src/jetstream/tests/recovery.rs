@@ -143,6 +143,24 @@ fn a_failed_store_refuses_and_does_not_acknowledge() {
 }
 
 #[test]
+fn a_failed_store_confirms_no_ack_and_goes_on_in_memory() {
+    let mut rig = Rig::new();
+    rig.stream(r#"{"name":"S"}"#);
+    rig.stream(r#"{"name":"M","storage":"memory"}"#);
+    let create = r#"{"stream_name":"S","config":{"durable_name":"C","ack_policy":"explicit"}}"#;
+    rig.api("CONSUMER.CREATE.S.C", create);
+    rig.publish("S", &[], "x");
+    rig.send("$JS.API.CONSUMER.MSG.NEXT.S.C", "_INBOX.9", "", "1");
+    rig.settle();
+    let ack = rig.take().remove(0).reply;
+    rig.handle(crate::jetstream::io::Event::StoreFailed("disk is gone"));
+    rig.send(&ack, "_INBOX.1", "", "+ACK");
+    rig.handle(crate::jetstream::io::Event::BatchEnd);
+    assert_eq!(rig.take(), [], "a confirmed ack would be a lie");
+    assert_eq!(rig.publish("M", &[], ""), r#"{"stream":"M","seq":1}"#);
+}
+
+#[test]
 fn checkpoints_carry_everything_over() {
     for seed in 0..10 {
         let settings = Settings {

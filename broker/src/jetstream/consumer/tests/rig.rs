@@ -131,6 +131,7 @@ pub(super) struct Rig {
     pub(super) out: FakeOutbox,
     pub(super) log: FakeLog,
     pub(super) released: Vec<u64>,
+    pub(super) unreadable: Vec<(u64, jetwake_storage::ReadError)>,
     pub(super) consumer: Consumer,
 }
 
@@ -171,6 +172,7 @@ macro_rules! ctx {
             log: &mut $rig.log,
             out: &mut $rig.out,
             released: &mut $rig.released,
+            unreadable: &mut $rig.unreadable,
         }
     };
 }
@@ -215,6 +217,7 @@ impl Rig {
             log: &mut log,
             out: &mut out,
             released: &mut released,
+            unreadable: &mut Vec::new(),
         };
         let new = NewConsumer {
             id: 7,
@@ -231,6 +234,7 @@ impl Rig {
             out,
             log,
             released,
+            unreadable: Vec::new(),
             consumer,
         }
     }
