@@ -98,7 +98,8 @@ impl Consumer {
         let Mode::Pull(queue) = &self.mode else {
             return Ok(());
         };
-        if u64::try_from(queue.wanted()).is_ok_and(|wanted| wanted > available) {
+        // The peer counts a negative sum as a very large one.
+        if queue.wanted().cast_unsigned() > available {
             return Err(status("408 Requests Pending"));
         }
         if paused && wish.expires == 0 {

@@ -373,3 +373,15 @@ fn a_batch_below_one_gives_one_message_and_counts_on() {
         format!("r!409 Batch Completed Nats-Pending-Messages: -2 Nats-Pending-Bytes: {bytes}");
     assert_eq!(rig.take(), ["r<1#1".to_owned(), completed]);
 }
+
+#[test]
+fn a_request_for_less_than_nothing_wants_everything() {
+    let mut config = pull();
+    config.max_ack_pending = 1;
+    let mut rig = Rig::new(config, &["q", "q", "q"]);
+    rig.next("r1", "1");
+    rig.next("r2", "-1");
+    rig.take();
+    rig.next("r3", r#"{"no_wait":true}"#);
+    assert_eq!(rig.take(), ["r3!408 Requests Pending"]);
+}
