@@ -339,8 +339,7 @@ impl Filesystem for LayerFs {
         let mut image = self.image();
         let changed = match mode {
             0 => image.allocate(ino.0, offset.saturating_add(length)),
-            // Space is never overcommitted here, so that a reservation behind the end is free.
-            KEEP_SIZE => Ok(()),
+            KEEP_SIZE => image.set_aside(ino.0, offset.saturating_add(length)),
             _ if mode & (PUNCH_HOLE | ZERO_RANGE) != 0 => image.zero(ino.0, offset, length),
             _ => return reply.error(fuser::Errno::EOPNOTSUPP),
         };

@@ -57,6 +57,8 @@ pub(super) struct FileNode {
     /// Durable contents of pages that differ; `None` stands for zeros or "behind the end".
     undo: BTreeMap<usize, Option<Box<[u8]>>>,
     durable_len: usize,
+    /// Space that was set aside, counted from the front.
+    reserved: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -150,6 +152,11 @@ impl Directory {
 impl FileNode {
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The space that it takes.
+    fn space(&self) -> u64 {
+        self.bytes.len().max(self.reserved) as u64
     }
 
     pub(super) fn read(&self, offset: usize, size: usize) -> &[u8] {
@@ -385,8 +392,8 @@ impl Image {
     }
 
     fn free(&mut self, number: u64) {
-        let len = self.file(number).map_or(0, FileNode::len) as u64;
-        self.used = self.used.saturating_sub(len);
+        let space = self.file(number).map_or(0, FileNode::space);
+        self.used = self.used.saturating_sub(space);
     }
 
     fn named(&self, number: u64) -> bool {
@@ -413,8 +420,7 @@ impl Image {
 
     /// Takes space for a file that grows to `len`.
     fn reserve(&mut self, number: u64, len: u64) -> Result<(), Errno> {
-        let now = self.file(number)?.len() as u64;
-        let more = len.saturating_sub(now);
+        let more = len.saturating_sub(self.file(number)?.space());
         if more > 0 && self.used + more > self.orders.capacity() {
             return Err(Errno::NoSpace);
         }
@@ -434,8 +440,12 @@ impl Image {
         self.orders.write()?;
         self.reserve(number, len)?;
         let file = self.file_mut(number)?;
-        let less = (file.len() as u64).saturating_sub(len);
+        let before = file.space();
+        if (len as usize) < file.len() {
+            file.reserved = 0;
+        }
         file.resize(len as usize);
+        let less = before.saturating_sub(file.space());
         self.used = self.used.saturating_sub(less);
         Ok(())
     }
@@ -445,6 +455,15 @@ impl Image {
         if len > self.file(number)?.len() as u64 {
             self.resize(number, len)?;
         }
+        Ok(())
+    }
+
+    /// Sets space aside without changing the length.
+    pub(super) fn set_aside(&mut self, number: u64, len: u64) -> Result<(), Errno> {
+        self.orders.write()?;
+        self.reserve(number, len)?;
+        let file = self.file_mut(number)?;
+        file.reserved = file.reserved.max(len as usize);
         Ok(())
     }
 
@@ -588,7 +607,7 @@ impl Image {
             }
         }
         let files = named.iter().filter_map(|number| self.file(*number).ok());
-        self.used = files.map(|file| file.len() as u64).sum();
+        self.used = files.map(FileNode::space).sum();
     }
 }
 

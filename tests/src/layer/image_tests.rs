@@ -97,6 +97,11 @@ fn what_a_full_disk_refuses_changes_nothing() {
     image.write(file, 80, &[1; 20]).unwrap();
     image.resize(file, 0).unwrap();
     assert_eq!(image.used(), 0);
+    image.set_aside(file, 60).unwrap();
+    assert_eq!((image.used(), image.file(file).unwrap().len()), (60, 0));
+    image.write(file, 0, &[1; 50]).unwrap();
+    assert_eq!(image.used(), 60);
+    assert_eq!(image.set_aside(file, 101), Err(Errno::NoSpace));
 }
 
 #[test]

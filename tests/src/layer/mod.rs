@@ -117,7 +117,11 @@ impl Layer {
 
     fn detach(&mut self) -> io::Result<()> {
         match self.session.take() {
-            Some(session) => session.umount_and_join(),
+            Some(session) => match session.umount_and_join() {
+                // The kernel ends the connection of an unmounted file system either way.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
+                other => other,
+            },
             None => Ok(()),
         }
     }
