@@ -326,6 +326,9 @@ impl Core {
                 self.with_stream(id, now, out, |stream, env| {
                     stream.commit_control(&entry, request.as_deref(), env);
                 });
+                if matches!(entry, Entry::Config { .. }) {
+                    self.streams.index(id);
+                }
             }
         }
     }

@@ -23,6 +23,7 @@ mod report;
 mod settings;
 mod stream;
 mod streams;
+mod subjects;
 pub mod tag;
 #[cfg(test)]
 mod tests;

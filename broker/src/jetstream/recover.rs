@@ -52,6 +52,7 @@ impl Core {
         }
         self.hold_what_is_unknown(&groups, out);
         for id in self.streams.ids() {
+            self.streams.index(id);
             self.with_stream(id, now, out, |stream, env| {
                 stream.changes.clear();
                 if let (Some(_), Some(group)) = (stream.partial.take(), stream.group) {

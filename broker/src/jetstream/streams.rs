@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 use crate::jetstream::io::AccountId;
 use crate::jetstream::stream::Stream;
+use crate::jetstream::subjects::Subjects;
 
 /// The streams of this server. Numbers are never reused within one run.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     slots: Vec<Option<Box<Stream>>>,
     names: BTreeMap<(AccountId, String), u32>,
+    /// Who owns what, by account.
+    subjects: BTreeMap<AccountId, Subjects>,
+    /// The subjects under which a stream is in there.
+    indexed: HashMap<u32, Vec<String>, FixedState>,
 }
 
 impl Streams {
@@ -23,7 +31,37 @@ impl Streams {
         debug_assert_eq!(stream.id, self.next_id());
         self.names
             .insert((stream.account, stream.config.name.clone()), stream.id);
+        let id = stream.id;
         self.slots.push(Some(Box::new(stream)));
+        self.index(id);
+    }
+
+    /// Takes note of the subjects of a stream, which may have changed.
+    pub(crate) fn index(&mut self, id: u32) {
+        let slot = (id as usize).checked_sub(1);
+        let stream = slot.and_then(|at| self.slots.get(at)?.as_deref());
+        let Some(stream) = stream.filter(|stream| !stream.deleting) else {
+            return;
+        };
+        let wanted = &stream.config.subjects;
+        let known = self.indexed.entry(id).or_default();
+        if known == wanted {
+            return;
+        }
+        let subjects = self.subjects.entry(stream.account).or_default();
+        for subject in known.iter() {
+            subjects.remove(subject.as_bytes(), id);
+        }
+        for subject in wanted {
+            subjects.add(subject.as_bytes(), id);
+        }
+        known.clone_from(wanted);
+    }
+
+    /// Whether a stream of the account other than `except` owns what `filter` matches.
+    pub(crate) fn is_owned(&self, account: AccountId, filter: &str, except: u32) -> bool {
+        let subjects = self.subjects.get(&account);
+        subjects.is_some_and(|one| one.overlaps(filter.as_bytes(), except))
     }
 
     /// A stream.
@@ -43,9 +81,19 @@ impl Streams {
         self.names.get(&(account, name.to_owned())).copied()
     }
 
-    /// Frees the name of a stream that is about to go.
+    /// Frees the name and the subjects of a stream that is about to go.
     pub(crate) fn forget_name(&mut self, id: u32) {
-        self.names.retain(|_, other| *other != id);
+        let Some(stream) = self.get(id) else {
+            return;
+        };
+        let (account, name) = (stream.account, stream.config.name.clone());
+        if self.id(account, &name) == Some(id) {
+            self.names.remove(&(account, name));
+        }
+        let subjects = self.subjects.entry(account).or_default();
+        for subject in self.indexed.remove(&id).unwrap_or_default() {
+            subjects.remove(subject.as_bytes(), id);
+        }
     }
 
     /// Takes a stream out.

@@ -36,12 +36,11 @@ impl Call<'_> {
             ));
         }
         stream_config::check_filters(config)?;
-        let others = self
-            .core
-            .streams
-            .of(self.account)
-            .map(|stream| &stream.config);
-        stream_config::check_ownership(config, others)?;
+        let streams = &self.core.streams;
+        let own = streams.id(self.account, &config.name).unwrap_or(0);
+        stream_config::check_ownership(config, |subject| {
+            streams.is_owned(self.account, subject, own)
+        })?;
         stream_config::unsupported(config).map_or(Ok(()), Err)
     }
 }

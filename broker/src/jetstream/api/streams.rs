@@ -94,6 +94,8 @@ impl Call<'_> {
             .with_stream(id, self.now, self.out, |stream, env| {
                 stream.submit(&entry, waiting, env);
             });
+        // In memory it counts already.
+        self.core.streams.index(id);
         Ok(Outcome::Queued)
     }
 

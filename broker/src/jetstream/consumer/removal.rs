@@ -4,7 +4,7 @@ use jetwake_storage::{KeyFilter, KeyId, MessageStore};
 
 use super::ctx::Ctx;
 use super::events::{self, About};
-use super::state::Op;
+use super::state::{Acks, Op};
 use super::{Consumer, Mode};
 
 /// Why a message left the stream.
@@ -45,7 +45,15 @@ impl Consumer {
         if pending.is_none() && !self.state.given_up.contains_key(&seq) {
             return;
         }
-        self.record(&Op::Ack { seq, len: 1 }, ctx.now);
+        let front = self.state.pending.front().map(|front| front.seq);
+        match pending {
+            // An ack of the lowest one, as far as the floor is concerned.
+            Some(entry) if self.state.rules.acks == Acks::All && front == Some(seq) => {
+                let (consumer, stream) = (entry.first, seq);
+                self.record(&Op::AckUpTo { consumer, stream }, ctx.now);
+            }
+            _ => self.record(&Op::Ack { seq, len: 1 }, ctx.now),
+        }
         self.activity.settled(ctx.now);
         self.dirty = true;
         if let Some(entry) = pending

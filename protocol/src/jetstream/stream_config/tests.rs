@@ -26,7 +26,9 @@ fn run(text: &str, pedantic: bool, facts: &StreamFacts<'_>) -> Result<StreamConf
     let config = normalize(config(text), pedantic, facts)?;
     check_filters(&config)?;
     let origin = (facts.stream)("O");
-    check_ownership(&config, origin)?;
+    check_ownership(&config, |subject| {
+        origin.is_some_and(|other| other.name != config.name && overlaps_any(other, subject))
+    })?;
     Ok(config)
 }
 
