@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use jetwake_storage::Cipher;
+
 /// Settings of one server. `Default` is nats-server's defaults, without JetStream.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -117,6 +119,8 @@ pub struct JetStreamOptions {
     pub strict: bool,
     /// Ceilings for what streams and consumers ask for.
     pub limits: JetStreamLimits,
+    /// How files are encrypted, if they are.
+    pub encryption: Option<EncryptionOptions>,
 }
 
 /// Settings of the `jetstream { limits }` block; 0 = no limit.
@@ -164,7 +168,25 @@ impl Default for JetStreamOptions {
             domain: None,
             strict: true,
             limits: JetStreamLimits::default(),
+            encryption: None,
         }
+    }
+}
+
+/// Encryption at rest.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncryptionOptions {
+    /// The key of what is written.
+    pub key: String,
+    /// The key of what was written before a change of keys.
+    pub previous: Option<String>,
+    /// The cipher of new files.
+    pub cipher: Cipher,
+}
+
+impl std::fmt::Debug for EncryptionOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EncryptionOptions({:?}, [REDACTED])", self.cipher)
     }
 }
 

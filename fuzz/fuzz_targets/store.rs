@@ -24,6 +24,7 @@ fn open(disk: &FaultDisk, seed: u64) -> Opened {
         seed,
         journal_first: 8 << 10,
         journal_max: 16 << 10,
+        encryption: None,
     };
     Store::open(Arc::new(disk.clone()), Path::new(DIR), options).expect("damage is not an error")
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::crypt::KeyError;
+
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +25,9 @@ pub enum StoreError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The store is encrypted, and not with the key that was given. Nothing was changed.
+    #[error("error decrypting the store: {0}")]
+    Key(#[from] KeyError),
     /// The journal could not be written or synced. What had not been reported durable is unknown,
     /// and nothing can be written until the store is opened again.
     #[error("the store stopped: {0}")]

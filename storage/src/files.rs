@@ -17,6 +17,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
+use crate::crypt::{Encryption, Unlocked, scratch};
 use crate::disk::{Disk, DiskFile, DiskLock, Map};
 use crate::error::StoreError;
 use crate::format::{RECORD_HEADER, RecordHeader, Seed};
@@ -49,6 +50,7 @@ pub(crate) fn file_number(kind: &str, name: &str) -> Option<u32> {
 pub(crate) struct RecordFile {
     pub(crate) name: String,
     seed: Seed,
+    key: Unlocked,
     /// Every mapping of the file holds a clone.
     lease: Arc<()>,
     /// Damage was found: the file is set aside instead of being recycled.
@@ -56,10 +58,11 @@ pub(crate) struct RecordFile {
 }
 
 impl RecordFile {
-    pub(crate) fn new(name: String, generation: u64) -> Self {
+    pub(crate) fn new(name: String, generation: u64, key: Unlocked) -> Self {
         Self {
             name,
             seed: Seed::new(generation),
+            key,
             lease: Arc::new(()),
             damaged: AtomicBool::new(false),
         }
@@ -81,6 +84,10 @@ impl RecordFile {
 
     pub(crate) fn seed(&self) -> Seed {
         self.seed
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.key.is_some()
     }
 
     /// Opens the file, also for writing.
@@ -130,12 +137,29 @@ impl RecordFile {
         file.read_at(body_at, &mut record[RECORD_HEADER..])
             .map_err(failed)?;
         let good = header.seq == seq && header.body(&record).is_some();
-        good.then(|| Loaded {
+        let loaded = if self.is_encrypted() {
+            good.then(|| self.decrypt(header, &record, offset))
+                .flatten()
+        } else {
+            good.then_some(Loaded {
+                header,
+                at: RECORD_HEADER,
+                bytes: Body::Copied(record),
+            })
+        };
+        loaded.ok_or_else(damaged)
+    }
+
+    /// Decrypts the record at the start of `bytes`, which was found unaltered.
+    fn decrypt(&self, header: RecordHeader, bytes: &[u8], offset: u32) -> Option<Loaded> {
+        let mut record = scratch::take();
+        let key = self.key.as_ref()?;
+        let header = key.open_record(header, bytes, offset, &mut record)?;
+        Some(Loaded {
             header,
             at: RECORD_HEADER,
-            bytes: Body::Copied(Bytes::from(record)),
+            bytes: Body::Copied(record),
         })
-        .ok_or_else(damaged)
     }
 }
 
@@ -187,7 +211,7 @@ fn find_mapped(map: &Map, seed: Seed, seq: u64, offset: u32) -> Option<RecordHea
 
 enum Body {
     Mapped(Arc<OpenFile>),
-    Copied(Bytes),
+    Copied(Vec<u8>),
 }
 
 /// A record that proved itself.
@@ -199,20 +223,32 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn bytes(&self) -> &Bytes {
-        static NONE: Bytes = Bytes::new();
+    fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Body::Mapped(open) => match &open.content {
                 Content::Mapped(map) => map.bytes(),
-                Content::Plain(_) => &NONE,
+                Content::Plain(_) => &[],
             },
             Body::Copied(bytes) => bytes,
         }
     }
 
-    fn stored(&self) -> Stored {
-        let header = &self.header;
-        let bytes = self.bytes();
+    /// Leaves the buffer of what had to be copied for the next one.
+    fn done(self) {
+        if let Body::Copied(bytes) = self.bytes {
+            scratch::give(bytes);
+        }
+    }
+
+    fn stored(self) -> Stored {
+        let header = self.header;
+        let bytes = match self.bytes {
+            Body::Mapped(open) => match &open.content {
+                Content::Mapped(map) => map.bytes().clone(),
+                Content::Plain(_) => Bytes::new(),
+            },
+            Body::Copied(bytes) => Bytes::from(bytes),
+        };
         let key_end = self.at + header.key_len;
         let headers_end = key_end + header.headers_len;
         Stored {
@@ -224,7 +260,7 @@ impl Loaded {
         }
     }
 
-    /// Header and body as they lie in the file.
+    /// Header and body as they lie in the file, or would if it were not encrypted.
     fn record(&self) -> &[u8] {
         &self.bytes()[self.at - RECORD_HEADER..self.at + self.header.body_len()]
     }
@@ -342,13 +378,18 @@ pub(crate) struct Files {
     anchored: AtomicBool,
     /// What was found damaged while the store was in use, one line each.
     damage: Mutex<Vec<String>>,
+    encryption: Option<Encryption>,
     /// Held as long as anybody can reach the files.
     _lock: Box<dyn DiskLock>,
 }
 
 impl Files {
     /// Takes the directory, which is made when it is not there.
-    pub(crate) fn lock(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn lock(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        encryption: Option<Encryption>,
+    ) -> Result<Self, StoreError> {
         let name = || dir.display().to_string();
         disk.create_dir(dir)
             .map_err(|error| StoreError::io("create", name(), error))?;
@@ -367,6 +408,7 @@ impl Files {
             }),
             anchored: AtomicBool::new(false),
             damage: Mutex::default(),
+            encryption,
             _lock: lock,
         })
     }
@@ -388,6 +430,11 @@ impl Files {
             self.anchored.store(true, Ordering::Release);
         }
         self.disk.sync_dir(&self.dir)
+    }
+
+    /// The keys, when files are encrypted.
+    pub(crate) fn encryption(&self) -> Option<&Encryption> {
+        self.encryption.as_ref()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -449,7 +496,13 @@ impl Files {
         match &open.content {
             Content::Plain(file) => record.read(&**file, seq, offset),
             Content::Mapped(map) => {
-                if let Some(header) = find_mapped(map, record.seed, seq, offset) {
+                let found = find_mapped(map, record.seed, seq, offset);
+                if record.is_encrypted() {
+                    let bytes = map.bytes().get(offset as usize..).unwrap_or(&[]);
+                    if let Some(loaded) = found.and_then(|h| record.decrypt(h, bytes, offset)) {
+                        return Ok(loaded);
+                    }
+                } else if let Some(header) = found {
                     return Ok(Loaded {
                         header,
                         at: offset as usize + RECORD_HEADER,
@@ -487,11 +540,14 @@ impl Files {
         location: Location,
         use_it: &mut dyn FnMut(StoredRef<'_>),
     ) -> Result<(), ReadError> {
-        self.load(seq, location)?.lend(use_it);
+        let loaded = self.load(seq, location)?;
+        loaded.lend(use_it);
+        loaded.done();
         Ok(())
     }
 
-    /// Lends a checked record with its header, and its key.
+    /// Lends a checked record with its header, and its key; of an encrypted one the checksums are
+    /// not those of what is lent.
     pub(crate) fn lend_record<T>(
         &self,
         seq: u64,
@@ -501,7 +557,9 @@ impl Files {
         let loaded = self.load(seq, location)?;
         let record = loaded.record();
         let key = &record[RECORD_HEADER..RECORD_HEADER + loaded.header.key_len];
-        Ok(use_it(record, key))
+        let used = use_it(record, key);
+        loaded.done();
+        Ok(used)
     }
 
     /// The file of a location, and the offset.

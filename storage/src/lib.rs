@@ -6,6 +6,7 @@
 //! filters come in as [`KeyFilter`], times as nanoseconds since 1970, and blocking work as jobs
 //! that the caller runs where it likes.
 
+mod crypt;
 pub mod disk;
 mod error;
 mod files;
@@ -17,6 +18,7 @@ mod position;
 mod segment;
 mod store;
 
+pub use crypt::{Cipher, Encryption, KeyError};
 pub use disk::{Disk, DiskFile, Fault, FaultDisk, RealDisk};
 pub use error::StoreError;
 pub use format::{Kind, Record};

@@ -1,21 +1,14 @@
 //! The `jetstream` block.
 
-use jetwake_protocol::conf::{Map, Node, Value};
+use jetwake_protocol::conf::{Map, Node, Position, Value};
 
 use super::Findings;
 use super::values::{self, Read};
 use crate::cli::sync_policy;
-use crate::options::{JetStreamOptions, Options, SyncPolicy};
+use crate::options::{Cipher, EncryptionOptions, JetStreamOptions, Options, SyncPolicy};
 
 /// Keys of nats-server that this server has nothing behind yet.
 const NOT_BUILT: &[&str] = &[
-    "encryption_key",
-    "key",
-    "ek",
-    "prev_encryption_key",
-    "prev_key",
-    "prev_ek",
-    "cipher",
     "extension_hint",
     "unique_tag",
     "max_outstanding_catchup",
@@ -42,7 +35,7 @@ pub(super) fn apply(node: &Node, options: &mut Options, findings: &mut Findings<
                 ));
             }
         },
-        Value::Map(map) => block(map, options, findings),
+        Value::Map(map) => block(map, node.position, options, findings),
         other => {
             return Err(format!(
                 "expected map, bool or string to define JetStream, got {}",
@@ -63,14 +56,17 @@ fn switch(on: bool, options: &mut Options) {
     }
 }
 
-fn block(map: &Map, options: &mut Options, findings: &mut Findings<'_>) {
+fn block(map: &Map, at: Position, options: &mut Options, findings: &mut Findings<'_>) {
     let mut jetstream = options.jetstream.take().unwrap_or_default();
+    let mut keys = Keys::default();
     let mut enabled = true;
     for entry in map {
         let key = entry.key.to_ascii_lowercase();
         let read = match key.as_str() {
             "enabled" | "enable" => values::boolean(&entry.node).map(|on| enabled = on),
-            _ => match known(&key, &entry.node, &mut jetstream, findings) {
+            _ => match known(&key, &entry.node, &mut jetstream, findings)
+                .or_else(|| keys.read(&key, &entry.node))
+            {
                 Some(read) => read,
                 None if entry.used => Ok(()),
                 None => {
@@ -80,9 +76,13 @@ fn block(map: &Map, options: &mut Options, findings: &mut Findings<'_>) {
             },
         };
         if let Err(text) = read {
-            findings.error(entry.node.position, &text);
+            // nats-server notices a wrong type only after it has left the block.
+            let wrong_type = text.starts_with("interface conversion");
+            let position = if wrong_type { at } else { entry.node.position };
+            findings.error(position, &text);
         }
     }
+    jetstream.encryption = keys.options();
     options.jetstream = enabled.then_some(jetstream);
 }
 
@@ -114,6 +114,43 @@ fn known(
         }),
         _ => return None,
     })
+}
+
+/// What the block says about encryption.
+#[derive(Default)]
+struct Keys {
+    key: String,
+    previous: String,
+    cipher: Cipher,
+}
+
+impl Keys {
+    fn read(&mut self, key: &str, node: &Node) -> Option<Read<()>> {
+        Some(match key {
+            "encryption_key" | "key" | "ek" => values::text(node).map(|key| self.key = key),
+            "prev_encryption_key" | "prev_key" | "prev_ek" => {
+                values::text(node).map(|key| self.previous = key)
+            }
+            "cipher" => values::text(node).and_then(|name| {
+                self.cipher = match name.to_ascii_lowercase().as_str() {
+                    "chacha" | "chachapoly" => Cipher::ChaCha,
+                    "aes" => Cipher::Aes,
+                    _ => return Err(format!("Unknown cipher type: {name:?}")),
+                };
+                Ok(())
+            }),
+            _ => return None,
+        })
+    }
+
+    /// An empty key is none.
+    fn options(self) -> Option<EncryptionOptions> {
+        (!self.key.is_empty()).then(|| EncryptionOptions {
+            key: self.key,
+            previous: Some(self.previous).filter(|key| !key.is_empty()),
+            cipher: self.cipher,
+        })
+    }
 }
 
 fn sync(node: &Node, key: &str, findings: &mut Findings<'_>) -> Read<SyncPolicy> {

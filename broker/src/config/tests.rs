@@ -3,7 +3,7 @@ use std::time::Duration;
 use jetwake_protocol::conf::{self, Included, Source};
 
 use super::{Findings, server};
-use crate::options::{Auth, Options, SyncPolicy};
+use crate::options::{Auth, Cipher, Options, SyncPolicy};
 
 #[derive(Debug)]
 struct Nothing;
@@ -125,7 +125,7 @@ fn keys_that_nothing_stands_behind_stop_the_start() {
         errors("tls { cert_file: a }"),
         ["f:1:0: \"tls\" is not supported yet by this server"]
     );
-    assert_eq!(errors("jetstream { cipher: aes }").len(), 1);
+    assert_eq!(errors("jetstream { unique_tag: a }").len(), 1);
     assert_eq!(errors("authorization { users: [] }").len(), 1);
     assert_eq!(errors("a: 1\nb: 2").len(), 2, "all of them are named");
 }
@@ -174,4 +174,34 @@ fn the_block_of_our_own_is_checked() {
     assert!(options.jetstream.is_none());
     assert!(errors("jetwake { journal_file_max: 1KB }")[0].contains("between 256KB and 1GB"));
     assert!(errors("jetwake { fast: true }")[0].contains("fast"));
+}
+
+#[test]
+fn encryption_keys_have_three_names_each() {
+    let encryption = |text: &str| good(text).jetstream.unwrap().encryption;
+    for (key, previous) in [
+        ("key", "prev_key"),
+        ("ek", "prev_ek"),
+        ("encryption_key", "prev_encryption_key"),
+    ] {
+        let text = format!("jetstream {{ cipher: AES, {key}: a, {previous}: b }}");
+        let found = encryption(&text).unwrap();
+        assert_eq!(found.key, "a");
+        assert_eq!(found.previous.as_deref(), Some("b"));
+        assert_eq!(found.cipher, Cipher::Aes);
+        assert_eq!(format!("{found:?}"), "EncryptionOptions(Aes, [REDACTED])");
+    }
+    let found = encryption("jetstream { key: a, cipher: chachapoly }").unwrap();
+    assert_eq!((found.previous, found.cipher), (None, Cipher::ChaCha));
+    for nothing in ["key: \"\"", "prev_key: a", "cipher: aes"] {
+        assert_eq!(encryption(&format!("jetstream {{ {nothing} }}")), None);
+    }
+    assert_eq!(
+        errors("jetstream { cipher: \"FOO\", key: a }"),
+        ["f:1:12: Unknown cipher type: \"FOO\""]
+    );
+    assert_eq!(
+        errors("jetstream { ek: 12 }"),
+        ["f:1:0: interface conversion: interface {} is int64, not string"]
+    );
 }

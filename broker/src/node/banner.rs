@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::log::Logger;
-use crate::options::{JetStreamOptions, Options, SyncPolicy};
+use crate::options::{Cipher, JetStreamOptions, Options, SyncPolicy};
 use crate::version;
 
 use super::limits::Limits;
@@ -46,6 +46,13 @@ pub(super) fn jetstream(logger: &Logger, options: &JetStreamOptions, limits: &Li
     ));
     if let Some(domain) = &options.domain {
         logger.info(format_args!("  Domain:          {domain}"));
+    }
+    if let Some(encryption) = &options.encryption {
+        let cipher = match encryption.cipher {
+            Cipher::Aes => "AES-GCM",
+            Cipher::ChaCha => "ChaCha20-Poly1305",
+        };
+        logger.info(format_args!("  Encryption:      {cipher}"));
     }
     logger.info(format_args!("  API Level:       5"));
     match options.sync {

@@ -64,6 +64,9 @@ pub enum StartError {
     /// The store directory.
     #[error("Can't start JetStream: {0}")]
     Store(StoreError),
+    /// The keys of new files.
+    #[error("Can't start JetStream: the system has no random bytes for keys")]
+    Randomness,
     /// The store directory's name belongs to something else.
     #[error("Can't start JetStream: storage directory is not a directory")]
     StoreNotADirectory,

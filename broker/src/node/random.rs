@@ -2,6 +2,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use ring::rand::{SecureRandom as _, SystemRandom};
+
 /// A generator for one thread: splitmix64 over a seed from the operating system. Good enough for names, inboxes
 /// and jitter; keys come from the operating system itself.
 #[derive(Debug)]
@@ -28,4 +30,11 @@ impl Random {
 /// One random number: the keys of std's hash maps come from the operating system.
 pub(crate) fn number() -> u64 {
     RandomState::new().build_hasher().finish()
+}
+
+/// Bytes that nobody can guess, or `None` when the operating system has none to give.
+pub(crate) fn secret() -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(bytes)
 }

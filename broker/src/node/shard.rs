@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use jetwake_storage::{Disk, Report, Store};
+use jetwake_storage::{Disk, Encryption, FaultDisk, KeyError, Opened, Report, Store, StoreError};
 use tokio::sync::oneshot;
+use zeroize::Zeroize as _;
 
 use super::desk::Desk;
 use super::inbox::{Inbox, Mail};
@@ -91,21 +92,15 @@ fn run(
         journal_file_max,
         disk,
     } = parts;
-    let mut storage = jetwake_storage::Options::new(super::random::number());
-    if let Some(max) = journal_file_max {
-        storage.journal_max = max;
-    }
-    let opened = Store::open(disk, &options.data_dir(), storage);
-    let (mut opened, writer) = match opened {
-        Ok(opened) => {
-            tell(&opened.report, &router.shared().logger);
-            JetStreamStore::split(opened)
-        }
+    let logger = &router.shared().logger;
+    let (opened, locked) = match open(disk, &options, journal_file_max, logger) {
+        Ok(opened) => opened,
         Err(error) => {
-            let _ = ready.send(Err(StartError::Store(error)));
+            let _ = ready.send(Err(error));
             return;
         }
     };
+    let (mut opened, writer) = JetStreamStore::split(opened);
     let disk_thread = match disk::spawn(writer, options.sync, Arc::clone(&inbox)) {
         Ok(thread) => thread,
         Err(error) => {
@@ -115,7 +110,11 @@ fn run(
         }
     };
     let mut out = ShardOutbox::new(router, Arc::clone(&inbox), runtime);
-    let jetstream = JetStream::new(settings, opened, clock.now(), &mut out);
+    let mut jetstream = JetStream::new(settings, opened, clock.now(), &mut out);
+    if let Some(error) = locked {
+        let reason = format!("{error}; its files are left as they are");
+        jetstream.handle(clock.now(), Event::StoreFailed(&reason), &mut out);
+    }
     out.flush();
     let moved = Arc::clone(&inbox);
     clock.on_move(move || moved.settle());
@@ -128,6 +127,44 @@ fn run(
     }
     // It ends once everything handed over is written.
     let _ = disk_thread.join();
+}
+
+/// Opens the store. One whose key is missing or wrong is left alone, and JetStream does without it
+/// as after a failure; the second value says so.
+fn open(
+    disk: Arc<dyn Disk>,
+    options: &JetStreamOptions,
+    journal_file_max: Option<u32>,
+    logger: &Logger,
+) -> Result<(Opened, Option<KeyError>), StartError> {
+    let mut store = jetwake_storage::Options::new(super::random::number());
+    if let Some(max) = journal_file_max {
+        store.journal_max = max;
+    }
+    if let Some(encryption) = &options.encryption {
+        let mut entropy = super::random::secret().ok_or(StartError::Randomness)?;
+        let previous = encryption.previous.as_ref().map(String::as_bytes);
+        let key = encryption.key.as_bytes();
+        store.encryption = Some(Encryption::new(encryption.cipher, key, previous, &entropy));
+        entropy.zeroize();
+    }
+    let dir = options.data_dir();
+    match Store::open(disk, &dir, store) {
+        Ok(opened) => {
+            tell(&opened.report, logger);
+            Ok((opened, None))
+        }
+        Err(StoreError::Key(error)) => {
+            logger.warn(format_args!(
+                "  Error decrypting our stream metafile: {error}"
+            ));
+            let nothing = Arc::new(FaultDisk::new());
+            let store = jetwake_storage::Options::new(0);
+            let opened = Store::open(nothing, &dir, store).map_err(StartError::Store)?;
+            Ok((opened, Some(error)))
+        }
+        Err(error) => Err(StartError::Store(error)),
+    }
 }
 
 /// Closes the mailbox at its end.

@@ -15,7 +15,7 @@ fn in_segment(file: u32, offset: u32) -> Location {
 
 /// Segments 1 to [`FILES`] with a record each at offset 8; the sequence is the number.
 fn filled(disk: Arc<dyn Disk>, dir: &Path, most: usize) -> Files {
-    let files = Files::lock(disk, dir).unwrap();
+    let files = Files::lock(disk, dir, None).unwrap();
     files.table.write().open_max = most;
     for number in 1..=FILES {
         let name = file_name(SEGMENT, number);
@@ -34,7 +34,7 @@ fn filled(disk: Arc<dyn Disk>, dir: &Path, most: usize) -> Files {
         encode_record(&mut bytes, Seed::new(number.into()), 8, &record);
         let file = files.disk.create(&files.path(&name)).unwrap();
         file.write_at(0, &mut [IoSlice::new(&bytes)]).unwrap();
-        files.add_segment(number, RecordFile::new(name, number.into()));
+        files.add_segment(number, RecordFile::new(name, number.into(), None));
     }
     files
 }

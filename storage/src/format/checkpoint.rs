@@ -1,6 +1,6 @@
 //! Checkpoint files: header, section headers, and the numbers inside section bodies.
 
-use super::{Fields, HeadError, Seed, check_head, head, put, seal_head};
+use super::{Fields, HeadError, Seed, check_head, features, head, is_encrypted, put, seal_head};
 use crate::position::Lsn;
 
 /// Size of a checkpoint's header and of a section's.
@@ -20,11 +20,19 @@ pub(crate) struct CheckpointHeader {
     /// Newest journal file that is not needed any more.
     pub(crate) retired: u32,
     pub(crate) durable: Lsn,
+    pub(crate) encrypted: bool,
 }
 
 impl CheckpointHeader {
     pub(crate) fn encode(&self) -> [u8; CHECKPOINT_HEADER] {
-        let mut bytes = head(FILE_MAGIC, CHECKPOINT_VERSION, self.number, self.generation);
+        let features = features(self.encrypted);
+        let mut bytes = head(
+            FILE_MAGIC,
+            CHECKPOINT_VERSION,
+            self.number,
+            self.generation,
+            features,
+        );
         put(&mut bytes, 32, self.sections.to_le_bytes());
         put(&mut bytes, 36, self.retired.to_le_bytes());
         put(&mut bytes, 40, self.durable.0.to_le_bytes());
@@ -40,6 +48,7 @@ impl CheckpointHeader {
             sections: fields.u32(32),
             retired: fields.u32(36),
             durable: Lsn(fields.u64(40)),
+            encrypted: is_encrypted(&fields),
         })
     }
 }
@@ -81,6 +90,13 @@ pub(crate) struct SectionHeader {
 }
 
 impl SectionHeader {
+    /// What an encrypted body is bound to: its encoded header without the checksums.
+    pub(crate) fn bound(header: &[u8]) -> [u8; CHECKPOINT_HEADER - 8] {
+        let mut bound = Fields(header).array(8);
+        put(&mut bound, 20 - 8, 0_u32.to_le_bytes());
+        bound
+    }
+
     pub(crate) fn encode(&self, generation: u64, offset: u32) -> [u8; CHECKPOINT_HEADER] {
         let mut bytes = [0; CHECKPOINT_HEADER];
         put(&mut bytes, 0, SECTION_MAGIC);

@@ -1,6 +1,6 @@
 //! Journal files: file header, watermark slot and batch headers.
 
-use super::{Fields, HeadError, Seed, check_head, head, put, seal_head};
+use super::{Fields, HeadError, Seed, check_head, features, head, is_encrypted, put, seal_head};
 use crate::position::Lsn;
 
 /// Size of a file header.
@@ -33,11 +33,19 @@ pub(crate) struct FileHeader {
     /// Checksum of the last batch header before this file.
     pub(crate) chain: u32,
     pub(crate) watermark: Lsn,
+    pub(crate) encrypted: bool,
 }
 
 impl FileHeader {
     pub(crate) fn encode(&self) -> [u8; FILE_HEADER] {
-        let mut bytes = head(FILE_MAGIC, JOURNAL_VERSION, self.number, self.generation);
+        let features = features(self.encrypted);
+        let mut bytes = head(
+            FILE_MAGIC,
+            JOURNAL_VERSION,
+            self.number,
+            self.generation,
+            features,
+        );
         put(&mut bytes, 32, self.size.to_le_bytes());
         put(&mut bytes, 36, self.previous.offset().to_le_bytes());
         put(&mut bytes, 40, self.previous.file().to_le_bytes());
@@ -56,6 +64,7 @@ impl FileHeader {
             previous: Lsn::new(fields.u32(40), fields.u32(36)),
             chain: fields.u32(44),
             watermark: Lsn(fields.u64(48)),
+            encrypted: is_encrypted(&fields),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod journal;
+mod key;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 pub(crate) use checkpoint::{
     CHECKPOINT_HEADER, CheckpointHeader, SectionHeader, SectionKind, put_varint, take_varint,
 };
+pub(crate) use key::{FILE_KEY, KEY_BLOCK, KEY_BLOCK_AT, KEY_TAG, KeyBlock, key_block_behind};
 pub(crate) use segment::{
     BodyRef, DIRECTORY_ENTRY, DirectoryEntry, KEY_ENTRY, KeyEntry, ROW, Row, SEGMENT_HEADER,
     SegmentHeader, Trailer,
@@ -23,9 +25,15 @@ pub(crate) use journal::{
     decode_watermark, encode_watermark, find_batch,
 };
 pub(crate) use record::{
-    HeaderError, RECORD_HEADER, RecordHeader, encode_record, padded, record_size, restamp,
+    HeaderError, RECORD_HEADER, RecordHeader, encode_record, encode_sealed, padded, record_size,
+    restamp,
 };
 pub use record::{Kind, Record};
+
+/// Feature of a file: what it keeps of the layer above is encrypted, and key blocks are there.
+pub(crate) const ENCRYPTED: u32 = 1 << 8;
+/// The features that this code understands.
+const KNOWN: u32 = ENCRYPTED;
 
 /// The start of every checksum that is bound to a place: a generation, then an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +55,7 @@ impl Seed {
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl Fields<'_> {
-    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
+    pub(crate) fn array<const N: usize>(&self, at: usize) -> [u8; N] {
         let found = self
             .0
             .get(at..at + N)
@@ -79,12 +87,20 @@ pub(crate) fn put<const N: usize>(header: &mut [u8], at: usize, bytes: [u8; N]) 
     }
 }
 
-/// Begins a 64-byte file header: magic, version, length and number; [`seal_head`] completes it.
-pub(crate) fn head(magic: &[u8; 8], version: u16, number: u32, generation: u64) -> [u8; 64] {
+/// Begins a 64-byte file header: magic, version, length, features and number; [`seal_head`]
+/// completes it.
+pub(crate) fn head(
+    magic: &[u8; 8],
+    version: u16,
+    number: u32,
+    generation: u64,
+    features: u32,
+) -> [u8; 64] {
     let mut bytes = [0; 64];
     put(&mut bytes, 0, *magic);
     put(&mut bytes, 12, version.to_le_bytes());
     put(&mut bytes, 14, 64_u16.to_le_bytes());
+    put(&mut bytes, 16, features.to_le_bytes());
     put(&mut bytes, 20, number.to_le_bytes());
     put(&mut bytes, 24, generation.to_le_bytes());
     bytes
@@ -94,6 +110,15 @@ pub(crate) fn head(magic: &[u8; 8], version: u16, number: u32, generation: u64) 
 pub(crate) fn seal_head(bytes: &mut [u8; 64]) {
     let sum = crc32c::crc32c(&bytes[12..]);
     put(bytes, 8, sum.to_le_bytes());
+}
+
+/// Whether the features of a checked file header say that it is encrypted.
+fn is_encrypted(fields: &Fields<'_>) -> bool {
+    fields.u32(16) & ENCRYPTED != 0
+}
+
+fn features(encrypted: bool) -> u32 {
+    if encrypted { ENCRYPTED } else { 0 }
 }
 
 /// Why a file header is not accepted.
@@ -125,7 +150,7 @@ pub(crate) fn check_head<'a>(
     if bytes[..8] != *magic || fields.u32(8) != crc32c::crc32c(&bytes[12..]) {
         return Err(HeadError::Damaged);
     }
-    if fields.u16(12) > version || fields.u32(16) != 0 {
+    if fields.u16(12) > version || fields.u32(16) & !KNOWN != 0 {
         return Err(HeadError::Unknown);
     }
     if fields.u16(12) < version {

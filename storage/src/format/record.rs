@@ -4,6 +4,8 @@ use super::{Fields, Seed, put};
 
 /// Size of a record's header.
 pub(crate) const RECORD_HEADER: usize = 56;
+/// The part of the header that an encrypted body is bound to.
+const BOUND: std::ops::RangeFrom<usize> = 8..;
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,21 +116,28 @@ fn body_sum(record: &Record<'_>) -> u32 {
     crc32c::crc32c_append(sum, record.payload)
 }
 
-/// Appends a record that will lie at `offset` of a file with this seed.
-pub(crate) fn encode_record(out: &mut Vec<u8>, seed: Seed, offset: u32, record: &Record<'_>) {
-    let [kind, tag] = record.kind.bytes();
+/// The header of a record whose payload takes up `tag` bytes more than it has, without checksums.
+fn header(record: &Record<'_>, tag: usize) -> [u8; RECORD_HEADER] {
+    let [kind, kind_tag] = record.kind.bytes();
+    let payload = (record.payload.len() + tag) as u32;
     let mut header = [0; RECORD_HEADER];
-    put(&mut header, 4, body_sum(record).to_le_bytes());
     put(&mut header, 8, record.group.to_le_bytes());
     put(&mut header, 16, record.index.to_le_bytes());
     put(&mut header, 24, record.seq.to_le_bytes());
     put(&mut header, 32, record.timestamp.to_le_bytes());
     put(&mut header, 40, record.term.to_le_bytes());
     put(&mut header, 44, (record.headers.len() as u32).to_le_bytes());
-    put(&mut header, 48, (record.payload.len() as u32).to_le_bytes());
+    put(&mut header, 48, payload.to_le_bytes());
     put(&mut header, 52, (record.key.len() as u16).to_le_bytes());
     header[54] = kind;
-    header[55] = tag;
+    header[55] = kind_tag;
+    header
+}
+
+/// Appends a record that will lie at `offset` of a file with this seed.
+pub(crate) fn encode_record(out: &mut Vec<u8>, seed: Seed, offset: u32, record: &Record<'_>) {
+    let mut header = header(record, 0);
+    put(&mut header, 4, body_sum(record).to_le_bytes());
     let sum = seed.sum(offset, &header[4..]);
     put(&mut header, 0, sum.to_le_bytes());
     let size = record_size(record.key.len(), record.headers.len(), record.payload.len());
@@ -139,6 +148,34 @@ pub(crate) fn encode_record(out: &mut Vec<u8>, seed: Seed, offset: u32, record: 
     out.extend_from_slice(record.headers);
     out.extend_from_slice(record.payload);
     out.resize(end, 0);
+}
+
+/// As [`encode_record`], with a body that `seal` encrypts: it gets the bytes that the body is bound
+/// to, and the place where the body begins in `out`, to which it appends `tag` bytes.
+pub(crate) fn encode_sealed(
+    out: &mut Vec<u8>,
+    seed: Seed,
+    offset: u32,
+    record: &Record<'_>,
+    tag: usize,
+    seal: impl FnOnce(&[u8], &mut Vec<u8>, usize),
+) {
+    let mut header = header(record, tag);
+    let (key, headers, payload) = (record.key, record.headers, record.payload);
+    let size = record_size(key.len(), headers.len(), payload.len() + tag);
+    let start = out.len();
+    let body = start + RECORD_HEADER;
+    out.reserve(size);
+    out.extend_from_slice(&header);
+    out.extend_from_slice(key);
+    out.extend_from_slice(headers);
+    out.extend_from_slice(payload);
+    seal(&header[BOUND], out, body);
+    put(&mut header, 4, crc32c::crc32c(&out[body..]).to_le_bytes());
+    let sum = seed.sum(offset, &header[4..]);
+    put(&mut header, 0, sum.to_le_bytes());
+    out[start..body].copy_from_slice(&header);
+    out.resize(start + size, 0);
 }
 
 /// Gives a copied record the checksum of its new place.
@@ -214,6 +251,26 @@ impl RecordHeader {
         let (key, rest) = body.split_at(self.key_len.min(body.len()));
         let (headers, payload) = rest.split_at(self.headers_len.min(rest.len()));
         (key, headers, payload)
+    }
+
+    /// Decrypts the record at the start of `bytes`, whose body was found unaltered. `into` gets the
+    /// record as it would lie in a plain file, but for its checksums; the header returned is the
+    /// one there.
+    pub(crate) fn open(
+        mut self,
+        bytes: &[u8],
+        into: &mut Vec<u8>,
+        open: impl FnOnce(&[u8], &mut [u8]) -> Option<usize>,
+    ) -> Option<Self> {
+        into.clear();
+        into.extend_from_slice(bytes.get(..RECORD_HEADER + self.body_len())?);
+        let (header, body) = into.split_at_mut(RECORD_HEADER);
+        let sealed = body.len();
+        let opened = open(&header[BOUND], body)?;
+        self.payload_len = self.payload_len.checked_sub(sealed - opened)?;
+        put(header, 48, (self.payload_len as u32).to_le_bytes());
+        into.truncate(RECORD_HEADER + opened);
+        Some(self)
     }
 
     /// The record as it was appended.

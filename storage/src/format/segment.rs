@@ -1,6 +1,6 @@
 //! Segment files: header, directory and trailer, and the fixed-size parts of a section's tables.
 
-use super::{Fields, HeadError, check_head, head, put, seal_head};
+use super::{Fields, HeadError, check_head, features, head, is_encrypted, put, seal_head};
 
 /// The version of segment files that this code writes and reads.
 const SEGMENT_VERSION: u16 = 2;
@@ -31,11 +31,18 @@ pub(crate) struct SegmentHeader {
     pub(crate) number: u32,
     pub(crate) generation: u64,
     pub(crate) body: BodyRef,
+    pub(crate) encrypted: bool,
 }
 
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER] {
-        let mut bytes = head(HEADER_MAGIC, SEGMENT_VERSION, self.number, self.generation);
+        let mut bytes = head(
+            HEADER_MAGIC,
+            SEGMENT_VERSION,
+            self.number,
+            self.generation,
+            features(self.encrypted),
+        );
         put(&mut bytes, 32, self.body.file.to_le_bytes());
         put(&mut bytes, 40, self.body.generation.to_le_bytes());
         seal_head(&mut bytes);
@@ -51,6 +58,7 @@ impl SegmentHeader {
                 file: fields.u32(32),
                 generation: fields.u64(40),
             },
+            encrypted: is_encrypted(&fields),
         })
     }
 }
@@ -65,11 +73,18 @@ pub(crate) struct Trailer {
     pub(crate) directory_sum: u32,
     pub(crate) records_sum: u32,
     pub(crate) body: BodyRef,
+    pub(crate) encrypted: bool,
 }
 
 impl Trailer {
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER] {
-        let mut bytes = head(TRAILER_MAGIC, SEGMENT_VERSION, self.number, self.generation);
+        let mut bytes = head(
+            TRAILER_MAGIC,
+            SEGMENT_VERSION,
+            self.number,
+            self.generation,
+            features(self.encrypted),
+        );
         put(&mut bytes, 32, self.directory.to_le_bytes());
         put(&mut bytes, 40, self.sections.to_le_bytes());
         put(&mut bytes, 44, self.directory_sum.to_le_bytes());
@@ -93,6 +108,7 @@ impl Trailer {
                 file: fields.u32(52),
                 generation: fields.u64(56),
             },
+            encrypted: is_encrypted(&fields),
         })
     }
 }
@@ -124,6 +140,17 @@ pub(crate) struct DirectoryEntry {
 }
 
 impl DirectoryEntry {
+    /// What an encrypted key part is bound to.
+    pub(crate) fn bound(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        put(&mut bytes, 0, self.group.to_le_bytes());
+        put(&mut bytes, 8, self.base.to_le_bytes());
+        put(&mut bytes, 16, self.last.to_le_bytes());
+        put(&mut bytes, 24, self.keys.to_le_bytes());
+        put(&mut bytes, 28, self.rows.to_le_bytes());
+        bytes
+    }
+
     pub(crate) fn encode(&self) -> [u8; DIRECTORY_ENTRY] {
         let mut bytes = [0; DIRECTORY_ENTRY];
         put(&mut bytes, 0, self.group.to_le_bytes());

@@ -89,6 +89,7 @@ fn batch_and_file_headers_are_laid_out_as_documented() {
         previous: Lsn::new(4, 9000),
         chain: 10,
         watermark: Lsn::new(4, 8000),
+        encrypted: false,
     };
     let bytes = file.encode();
     assert_eq!(bytes[..8], *b"JWJRNL\r\n");
@@ -110,6 +111,7 @@ fn every_altered_bit_of_a_header_is_noticed() {
         previous: Lsn(4),
         chain: 5,
         watermark: Lsn(6),
+        encrypted: true,
     };
     for bit in 0..FILE_HEADER * 8 {
         let mut bytes = file.encode();
@@ -117,7 +119,7 @@ fn every_altered_bit_of_a_header_is_noticed() {
         assert!(FileHeader::decode(&bytes).is_err(), "bit {bit}");
     }
     assert_eq!(FileHeader::decode(&[0; 64]), Err(HeadError::Blank));
-    let mut later = head(b"JWJRNL\r\n", 1, 1, 2);
+    let mut later = head(b"JWJRNL\r\n", 1, 1, 2, 0);
     later[12] = 2;
     seal_head(&mut later);
     assert_eq!(FileHeader::decode(&later), Err(HeadError::Unknown));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::scan::{STEP, Scan};
 use super::window::Window;
+use crate::crypt::{Unlocked, unlock};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files::{Files, JOURNAL, file_name};
@@ -22,6 +23,7 @@ pub(super) struct Candidate {
     pub(super) header: FileHeader,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) size: u32,
+    pub(super) key: Unlocked,
     /// The watermark in the slot.
     pub(super) slot: Lsn,
 }
@@ -62,9 +64,11 @@ impl Scan {
                 self.idle.push(name);
                 return Ok(None);
             }
-            Head::Rescued(header) => {
+            Head::Rescued(mut header) => {
                 let line = format!("{name}: both copies of its header are damaged");
                 self.report.push(line);
+                // Nothing says that it is plain.
+                header.encrypted = files.encryption().is_some();
                 header
             }
             Head::Bad(why) => {
@@ -73,12 +77,21 @@ impl Scan {
                 return Ok(None);
             }
         };
+        let blocks = HEADER_COPIES.map(|at| front.get(at as usize + FILE_HEADER..).unwrap_or(&[]));
+        let key = unlock(files.encryption(), number, blocks)?;
+        if header.encrypted && key.is_none() {
+            self.report
+                .push(format!("{name}: its key is damaged; set aside"));
+            self.unreadable.push(name);
+            return Ok(None);
+        }
         let slot = front.get(WATERMARK_AT as usize..).unwrap_or(&[]);
         let slot = decode_watermark(slot, header.generation).unwrap_or_default();
         Ok(Some(Candidate {
             header,
             file,
             size,
+            key,
             slot,
         }))
     }
@@ -141,6 +154,7 @@ fn head_of(bytes: &[u8], number: u32, size: u32) -> Head {
             previous: Lsn::new(number.saturating_sub(1), u32::MAX),
             chain: batch.previous,
             watermark: batch.watermark,
+            encrypted: false,
         });
     }
     if blank {

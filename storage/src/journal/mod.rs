@@ -19,8 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::crypt::{FileKey, TAG, Unlocked};
+use crate::files::Files;
 use crate::format::{
-    BATCH_HEADER, BATCHES_START, FileHeader, Record, Seed, encode_record, record_size,
+    BATCH_HEADER, BATCHES_START, FileHeader, KeyBlock, Record, Seed, encode_record, record_size,
 };
 use crate::messages::Location;
 use crate::position::Lsn;
@@ -57,6 +59,8 @@ struct Opening {
     /// Where the previous file ended.
     previous: Lsn,
     spare: Option<Spare>,
+    /// In an encrypted store: the file's key, and the block that keeps it.
+    key: Option<(Arc<FileKey>, KeyBlock)>,
 }
 
 /// Records on their way to the disk; the first bytes are room for the batch header.
@@ -128,6 +132,7 @@ pub(crate) struct Resume {
 #[derive(Debug)]
 pub(crate) struct Journal {
     shared: Arc<Shared>,
+    files: Arc<Files>,
     seed: u64,
     sizes: Sizes,
     next_size: u32,
@@ -136,6 +141,7 @@ pub(crate) struct Journal {
     size: u32,
     generation: u64,
     place_seed: Seed,
+    key: Unlocked,
     /// Where the last file ended.
     end: Lsn,
     batch: Option<Batch>,
@@ -159,9 +165,16 @@ pub(crate) fn generation(seed: u64, kind: u64, number: u32) -> u64 {
 const JOURNAL_FILES: u64 = 1;
 
 impl Journal {
-    fn new(shared: Arc<Shared>, seed: u64, sizes: Sizes, resume: Resume) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        files: Arc<Files>,
+        seed: u64,
+        sizes: Sizes,
+        resume: Resume,
+    ) -> Self {
         Self {
             shared,
+            files,
             seed,
             sizes,
             next_size: sizes.first,
@@ -171,6 +184,7 @@ impl Journal {
             size: 0,
             generation: 0,
             place_seed: Seed::new(0),
+            key: None,
             end: resume.end,
             batch: None,
             spares: Vec::new(),
@@ -184,7 +198,10 @@ impl Journal {
 
     /// Encodes a record into the gathering batch.
     pub(crate) fn append(&mut self, record: &Record<'_>) -> Appended {
-        let size = record_size(record.key.len(), record.headers.len(), record.payload.len());
+        // All files of one life are encrypted, or none.
+        let tag = self.files.encryption().map_or(0, |_| TAG);
+        let payload = record.payload.len() + tag;
+        let size = record_size(record.key.len(), record.headers.len(), payload);
         if self
             .batch
             .as_ref()
@@ -207,7 +224,11 @@ impl Journal {
         }
         let offset = self.offset;
         if let Some(batch) = &mut self.batch {
-            encode_record(&mut batch.data, self.place_seed, offset, record);
+            let (out, seed) = (&mut batch.data, self.place_seed);
+            match &self.key {
+                None => encode_record(out, seed, offset, record),
+                Some(key) => key.encode_record(out, seed, offset, record),
+            }
             batch.count += 1;
         }
         self.offset += size as u32;
@@ -256,12 +277,19 @@ impl Journal {
         self.offset = BATCHES_START;
         self.generation = generation(self.seed, JOURNAL_FILES, self.file);
         self.place_seed = Seed::new(self.generation);
+        let created = self
+            .files
+            .encryption()
+            .map(|encryption| encryption.create(self.file, self.generation));
+        let key = created.map(|(key, block)| (Arc::new(key), block));
+        self.key = key.as_ref().map(|(key, _)| Arc::clone(key));
         Opening {
             number: self.file,
             generation: self.generation,
             size: self.size,
             previous,
             spare,
+            key,
         }
     }
 
@@ -354,6 +382,7 @@ impl Opening {
             previous: self.previous,
             chain,
             watermark,
+            encrypted: self.key.is_some(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::filescan::{FileScan, Stop};
 use super::groups::Groups;
 use super::heads::{Candidate, latest_watermark};
 use super::window::Window;
+use crate::crypt::Unlocked;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files::{Files, JOURNAL, file_name, file_number};
@@ -29,6 +30,7 @@ pub(crate) struct ScannedFile {
     pub(crate) number: u32,
     pub(crate) generation: u64,
     pub(crate) size: u32,
+    pub(crate) key: Unlocked,
     /// Offsets of the records, with [`DAMAGED`] where only the header is good.
     pub(crate) records: Vec<u32>,
     /// The groups with records in it.
@@ -213,6 +215,7 @@ impl ScannedFile {
             number: candidate.header.number,
             generation: candidate.header.generation,
             size: candidate.size,
+            key: candidate.key.clone(),
             records: Vec::new(),
             groups: Vec::new(),
             damaged: candidate.size < candidate.header.size,

@@ -1,6 +1,7 @@
 //! The second pass over the journal: what the scan found good is handed out in order.
 //!
-//! Nothing is checked again; the bytes are those that the scan has just proved.
+//! Nothing is checked again; the bytes are those that the scan has just proved. What is encrypted
+//! is decrypted here, and only here.
 
 use super::scan::{DAMAGED, Scan, ScannedFile};
 use super::window::Window;
@@ -26,6 +27,7 @@ impl Scan {
         visit: &mut dyn FnMut(&Walked<'_>),
     ) -> Result<(), StoreError> {
         let mut buffer = Vec::new();
+        let mut opened = Vec::new();
         let cut = self.groups.any_cut();
         for file in self.files.iter().filter(|file| wanted(file)) {
             let mut bytes = Window::new(&*file.file, file.number, file.size, &mut buffer);
@@ -40,14 +42,21 @@ impl Scan {
                 }
                 let good = record & DAMAGED == 0;
                 let len = if good { header.body_len() } else { 0 };
-                let rest = bytes.get(offset, RECORD_HEADER + len)?;
+                let end = Lsn::new(file.number, offset + header.size() as u32);
+                let mut record = bytes.get(offset, RECORD_HEADER + len)?;
+                let (mut header, mut good) = (header, good);
+                if let (Some(key), true) = (&file.key, good) {
+                    match key.open_record(header, record, offset, &mut opened) {
+                        Some(plain) => (header, record) = (plain, &opened),
+                        None => good = false,
+                    }
+                }
+                let body = record.get(RECORD_HEADER..RECORD_HEADER + header.body_len());
                 visit(&Walked {
                     header,
-                    body: rest
-                        .get(RECORD_HEADER..RECORD_HEADER + len)
-                        .filter(|_| good),
+                    body: body.filter(|_| good),
                     start,
-                    end: Lsn::new(file.number, offset + header.size() as u32),
+                    end,
                 });
             }
         }

@@ -13,7 +13,7 @@ use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files::{Files, JOURNAL, RecordFile, file_name};
 use crate::format::{
-    BATCH_HEADER, BATCHES_START, BatchHeader, FILE_HEADER, HEADER_COPIES, WATERMARK_AT,
+    BATCH_HEADER, BATCHES_START, BatchHeader, FILE_HEADER, HEADER_COPIES, KEY_BLOCK, WATERMARK_AT,
     encode_watermark,
 };
 use crate::position::Lsn;
@@ -64,7 +64,7 @@ pub(crate) fn pair(
 ) -> (Journal, JournalWriter) {
     let shared = Arc::new(Shared::default());
     let writer = JournalWriter {
-        files,
+        files: Arc::clone(&files),
         shared: Arc::clone(&shared),
         current: None,
         dirty: Vec::new(),
@@ -76,7 +76,7 @@ pub(crate) fn pair(
         taken: Vec::new(),
         used: (0, 0),
     };
-    (Journal::new(shared, seed, sizes, resume), writer)
+    (Journal::new(shared, files, seed, sizes, resume), writer)
 }
 
 impl JournalWriter {
@@ -286,7 +286,8 @@ impl JournalWriter {
         let (bytes, syncs) = std::mem::take(&mut self.used);
         let mean = bytes.checked_div(syncs).unwrap_or(0);
         self.shared.bytes_per_sync.store(mean, Ordering::Relaxed);
-        let record_file = RecordFile::new(name, opening.generation);
+        let key = opening.key.as_ref().map(|(key, _)| Arc::clone(key));
+        let record_file = RecordFile::new(name, opening.generation, key);
         self.files.add_journal(opening.number, record_file);
         let (number, generation) = (opening.number, opening.generation);
         self.current = Some(Current {
@@ -297,7 +298,12 @@ impl JournalWriter {
         let mut front = vec![0; BATCHES_START as usize];
         let header = opening.header(self.chain, self.synced).encode();
         for at in HEADER_COPIES {
-            front[at as usize..at as usize + FILE_HEADER].copy_from_slice(&header);
+            let at = at as usize;
+            front[at..at + FILE_HEADER].copy_from_slice(&header);
+            if let Some((_, block)) = &opening.key {
+                let at = at + FILE_HEADER;
+                front[at..at + KEY_BLOCK].copy_from_slice(&block.encode());
+            }
         }
         Ok(front)
     }

@@ -151,10 +151,11 @@ impl CopyPlan {
 
 impl FileMessages {
     /// Plans to copy what lies in journal files up to `through` and was not copied yet, and up to
-    /// about `most` bytes of sections that are mostly dead or very small. Replaces an earlier plan.
-    pub(crate) fn plan_copy(&mut self, through: u32, most: u64) -> CopyPlan {
+    /// about `most` bytes of sections that are mostly dead, very small, or in the segment to `renew`.
+    /// Replaces an earlier plan.
+    pub(crate) fn plan_copy(&mut self, through: u32, most: u64, renew: Option<u32>) -> CopyPlan {
         let (tail, through) = self.uncopied(through);
-        let mut parts = self.worn(most);
+        let mut parts = self.worn(most, renew);
         let old = parts.iter().flat_map(|part| &part.old);
         let rewritten = old.map(Sealed::bytes).sum();
         let last = self.index.sections.list.back().map(Sealed::base);
@@ -197,13 +198,15 @@ impl FileMessages {
         (tail, next.map_or(self.index.last_seq, |(seq, _)| seq - 1))
     }
 
-    /// Runs of adjacent sections that are worth a rewrite, up to about `most` bytes.
-    fn worn(&self, most: u64) -> Vec<PlannedPart> {
+    /// Runs of adjacent sections that are worth a rewrite or in the segment to `renew`, up to
+    /// about `most` bytes.
+    fn worn(&self, most: u64, renew: Option<u32>) -> Vec<PlannedPart> {
         let mut parts: Vec<PlannedPart> = Vec::new();
         let mut bytes = 0;
         let mut adjacent = false;
         for (section, worn) in self.index.sections.list.iter().zip(self.which_are_worn()) {
-            if !worn || bytes >= most {
+            let wanted = worn || Some(section.number()) == renew;
+            if !wanted || bytes >= most {
                 adjacent = false;
                 continue;
             }

@@ -7,10 +7,14 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::draft::Draft;
+use crate::crypt::Unlocked;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files::{Files, SEGMENT, file_name};
-use crate::format::{BodyRef, DirectoryEntry, Row, Seed, SegmentHeader, Trailer, padded, restamp};
+use crate::format::{
+    BodyRef, DirectoryEntry, RECORD_HEADER, RecordHeader, Row, Seed, SegmentHeader, Trailer,
+    padded, restamp,
+};
 use crate::messages::KeyId;
 
 /// Written out whenever this much has gathered.
@@ -51,6 +55,9 @@ pub(crate) struct SegmentBuilder {
     number: u32,
     generation: u64,
     seed: Seed,
+    key: Unlocked,
+    /// The encoded key block, if there is one.
+    block: Vec<u8>,
     file: Arc<dyn DiskFile>,
     /// Bytes not written yet, and where they belong.
     buffer: Vec<u8>,
@@ -68,17 +75,27 @@ impl SegmentBuilder {
         let name = temporary(number);
         let created = files.disk.create(&files.path(&name));
         let file = created.map_err(|error| StoreError::io("create", name, error))?;
+        let created = files
+            .encryption()
+            .map(|encryption| encryption.create(number, generation));
+        let (key, block) = created.unzip();
+        let block = block.map_or_else(Vec::new, |block| block.encode().to_vec());
         let header = SegmentHeader {
             number,
             generation,
             body: BodyRef::default(),
+            encrypted: key.is_some(),
         };
+        let mut buffer = header.encode().to_vec();
+        buffer.extend_from_slice(&block);
         Ok(Self {
             number,
             generation,
             seed: Seed::new(generation),
+            key: key.map(Arc::new),
+            block,
             file,
-            buffer: header.encode().to_vec(),
+            buffer,
             flushed: 0,
             records_sum: 0,
             sections: Vec::new(),
@@ -115,9 +132,20 @@ impl SegmentBuilder {
     pub(crate) fn add(&mut self, row: &NewRow<'_>, record: &[u8]) -> Result<(), StoreError> {
         let offset = self.len() as u32;
         let start = self.buffer.len();
-        self.buffer.extend_from_slice(record);
-        self.buffer.resize(start + padded(record.len()), 0);
-        restamp(&mut self.buffer[start..], self.seed, offset);
+        match &self.key {
+            None => {
+                self.buffer.extend_from_slice(record);
+                self.buffer.resize(start + padded(record.len()), 0);
+                restamp(&mut self.buffer[start..], self.seed, offset);
+            }
+            Some(key) => {
+                let body = record.get(RECORD_HEADER..).unwrap_or(&[]);
+                if let Some(header) = RecordHeader::again(record) {
+                    let record = header.record(body);
+                    key.encode_record(&mut self.buffer, self.seed, offset, &record);
+                }
+            }
+        }
         self.records_sum = crc32c::crc32c_append(self.records_sum, &self.buffer[start..]);
         let end = self.len() as u32;
         if let Some(section) = self.sections.last_mut() {
@@ -161,8 +189,10 @@ impl SegmentBuilder {
             directory_sum: crc32c::crc32c(&directory),
             records_sum: self.records_sum,
             body: BodyRef::default(),
+            encrypted: self.key.is_some(),
         };
         self.buffer.extend_from_slice(&directory);
+        self.buffer.extend_from_slice(&self.block);
         self.buffer.extend_from_slice(&trailer.encode());
         self.flush()?;
         let name = temporary(self.number);
@@ -179,20 +209,24 @@ impl SegmentBuilder {
         &mut self,
         mut section: SectionBuilder,
     ) -> Result<(DirectoryEntry, BuiltSection), StoreError> {
-        let encoded = section.draft.encode();
+        let mut encoded = section.draft.encode();
         let mut by_draft = vec![KeyId(0); encoded.order.len()];
         for (id, at) in &section.keys {
             by_draft[*at as usize] = *id;
         }
         let ids = encoded.order.iter().map(|at| by_draft[*at as usize]);
         let keys_at = self.len();
-        let entry = DirectoryEntry {
+        let mut entry = DirectoryEntry {
             group: section.group,
             keys_at,
-            rows_at: keys_at + encoded.keys.len() as u64,
             records: section.records,
             ..encoded.entry
         };
+        if let Some(key) = &self.key {
+            key.seal(keys_at as u32, &entry.bound(), &mut encoded.keys, 0);
+            entry.keys_sum = crc32c::crc32c(&encoded.keys);
+        }
+        entry.rows_at = keys_at + encoded.keys.len() as u64;
         let built = BuiltSection {
             group: section.group,
             base: entry.base,

@@ -6,12 +6,13 @@ use bytes::Bytes;
 
 use super::tables::{Places, SectionTables};
 use super::walk::{self, Found};
-use crate::disk::Map;
+use crate::crypt::{Unlocked, unlock};
+use crate::disk::{DiskFile, Map};
 use crate::error::StoreError;
 use crate::files::{Files, SEGMENT, file_name};
 use crate::format::{
-    DIRECTORY_ENTRY, DirectoryEntry, HeadError, KEY_ENTRY, ROW, SEGMENT_HEADER, SegmentHeader,
-    Trailer, padded,
+    DIRECTORY_ENTRY, DirectoryEntry, HeadError, KEY_BLOCK, KEY_BLOCK_AT, KEY_ENTRY, ROW,
+    SEGMENT_HEADER, SegmentHeader, Trailer, key_block_behind, padded,
 };
 
 /// An open segment whose identity was found.
@@ -20,6 +21,7 @@ pub(crate) struct SegmentReader {
     files: Arc<Files>,
     number: u32,
     pub(crate) generation: u64,
+    pub(crate) key: Unlocked,
     /// The file from `origin` on: all of it, or the part with the tables.
     bytes: Bytes,
     origin: u64,
@@ -58,6 +60,26 @@ fn identity<T>(
     }
 }
 
+/// The key of a segment, if it has one.
+fn key_of(
+    files: &Files,
+    number: u32,
+    file: &dyn DiskFile,
+    size: u64,
+) -> Result<Unlocked, SegmentError> {
+    let mut blocks = [[0; KEY_BLOCK]; 2];
+    let places = [KEY_BLOCK_AT as u64, key_block_behind(size)];
+    for (at, block) in places.into_iter().zip(&mut blocks) {
+        if at + KEY_BLOCK as u64 <= size {
+            file.read_at(at, block).map_err(|error| {
+                SegmentError::Store(StoreError::io("read", file_name(SEGMENT, number), error))
+            })?;
+        }
+    }
+    unlock(files.encryption(), number, [&blocks[0], &blocks[1]])
+        .map_err(|error| SegmentError::Store(error.into()))
+}
+
 impl SegmentReader {
     pub(crate) fn open(files: &Arc<Files>, number: u32) -> Result<Self, SegmentError> {
         let name = file_name(SEGMENT, number);
@@ -91,10 +113,21 @@ impl SegmentReader {
                 return Err(SegmentError::Unusable(why));
             }
         };
+        let key = key_of(files, number, &*file, size)?;
+        let encrypted = match (&header, &trailer) {
+            (Some(header), _) => header.encrypted,
+            (None, trailer) => trailer.as_ref().is_some_and(|trailer| trailer.encrypted),
+        };
+        if encrypted && key.is_none() {
+            let why = format!("{name}: its key is damaged");
+            return Err(SegmentError::Unusable(why));
+        }
+        let block = if encrypted { KEY_BLOCK as u64 } else { 0 };
         let mut reader = Self {
             files: Arc::clone(files),
             number,
             generation,
+            key,
             bytes: Bytes::new(),
             origin: 0,
             map: None,
@@ -105,7 +138,7 @@ impl SegmentReader {
         if header.is_none() {
             reader.report.push(format!("{name}: the header is damaged"));
         }
-        let end = size - ends;
+        let end = (size - ends).saturating_sub(block);
         let found = trailer.and_then(|trailer| {
             let len = end.checked_sub(trailer.directory)?;
             let mut directory = vec![0; usize::try_from(len).ok()?];
@@ -168,12 +201,24 @@ impl SegmentReader {
         {
             return None;
         }
+        let keys = match &self.key {
+            None => keys,
+            Some(key) => {
+                let mut opened = keys.to_vec();
+                let len = key
+                    .open(entry.keys_at as u32, &entry.bound(), &mut opened)?
+                    .len();
+                opened.truncate(len);
+                Bytes::from(opened)
+            }
+        };
         let rows = padded(entry.rows as usize * (ROW + 4)) as u64;
         let rows = self.slice(entry.rows_at, rows)?;
         let places = Places {
             files: Arc::clone(&self.files),
             number: self.number,
             generation: self.generation,
+            key: self.key.clone(),
             map: self.map.clone(),
         };
         Some(SectionTables::new(places, entry, keys, rows))
@@ -204,7 +249,7 @@ impl SegmentReader {
         let (files, number, generation) = (&self.files, self.number, self.generation);
         let walked = self
             .walked
-            .get_or_insert_with(|| walk::records(files, number, generation));
+            .get_or_insert_with(|| walk::records(files, number, generation, self.key.as_deref()));
         let (mut draft, lost) = walk::tables_again(walked, &known);
         let encoded = draft.encode();
         let entry = DirectoryEntry {
@@ -217,6 +262,7 @@ impl SegmentReader {
             files: Arc::clone(files),
             number,
             generation,
+            key: self.key.clone(),
             map: None,
         };
         (SectionTables::new(places, entry, keys, rows), lost)

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::walk;
+use crate::crypt::Unlocked;
 use crate::disk::Map;
 use crate::files::{Files, SEGMENT, file_name};
 use crate::format::{DirectoryEntry, Fields, KEY_ENTRY, KeyEntry, ROW, Row};
@@ -21,6 +22,7 @@ pub(super) struct Places {
     pub(super) files: Arc<Files>,
     pub(super) number: u32,
     pub(super) generation: u64,
+    pub(super) key: Unlocked,
     /// The mapping that they lie in, unless they are in memory.
     pub(super) map: Option<Map>,
 }
@@ -80,7 +82,8 @@ impl SectionTables {
     }
 
     fn keys_now(&self) -> &[u8] {
-        if self.is_broken() {
+        // What was encrypted is in memory.
+        if self.places.key.is_none() && self.is_broken() {
             return self.keys_copy.get_or_init(|| self.keys_again());
         }
         &self.keys
@@ -234,7 +237,7 @@ impl SectionTables {
         let name = file_name(SEGMENT, number);
         let group = self.entry.group;
         files.note_damage(format!("{name}: the keys of group {group} are damaged"));
-        let found = walk::records(files, number, self.places.generation);
+        let found = walk::records(files, number, self.places.generation, None);
         let (mut draft, lost) = walk::tables_again(&found, &self.entry);
         if lost.is_empty() {
             return Bytes::from(draft.encode().keys);
@@ -269,7 +272,12 @@ impl SectionTables {
         if let Some((file, _)) = files.find(location) {
             file.mark_damaged();
         }
-        let found = walk::records(files, number, self.places.generation);
+        let found = walk::records(
+            files,
+            number,
+            self.places.generation,
+            self.places.key.as_deref(),
+        );
         walk::rows_again(self, found)
     }
 

@@ -10,8 +10,11 @@ use hashbrown::HashMap;
 
 use super::draft::{Draft, encode_rows};
 use super::tables::SectionTables;
+use crate::crypt::{FileKey, TAG};
 use crate::files::{Files, SEGMENT, file_name};
-use crate::format::{DirectoryEntry, HeaderError, Kind, RecordHeader, Row, SEGMENT_HEADER, Seed};
+use crate::format::{
+    DirectoryEntry, HeaderError, Kind, RECORD_HEADER, RecordHeader, Row, SEGMENT_HEADER, Seed,
+};
 
 /// A record that was found.
 #[derive(Debug)]
@@ -24,7 +27,12 @@ pub(super) struct Found {
 }
 
 /// Every message record of a segment whose header proves itself.
-pub(super) fn records(files: &Files, number: u32, generation: u64) -> Vec<Found> {
+pub(super) fn records(
+    files: &Files,
+    number: u32,
+    generation: u64,
+    key: Option<&FileKey>,
+) -> Vec<Found> {
     let mut found = Vec::new();
     let name = file_name(SEGMENT, number);
     let bytes = files.disk.open(&files.path(&name)).and_then(|file| {
@@ -38,11 +46,20 @@ pub(super) fn records(files: &Files, number: u32, generation: u64) -> Vec<Found>
     };
     let seed = Seed::new(generation);
     let mut at = SEGMENT_HEADER;
+    let mut opened = Vec::new();
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         match RecordHeader::decode(rest, seed, at as u32) {
             Ok(header) => {
                 if header.kind == Kind::Message {
-                    found.push(Found::new(&header, at as u32, header.body(rest)));
+                    let size = header.size();
+                    let (mut plain, mut body) = (header, header.body(rest));
+                    if let Some(key) = key {
+                        plain.payload_len = header.payload_len.saturating_sub(TAG);
+                        let whole = body
+                            .and_then(|_| key.open_record(header, rest, at as u32, &mut opened));
+                        body = whole.map(|_| &opened[RECORD_HEADER..]);
+                    }
+                    found.push(Found::new(&plain, at as u32, size, body));
                 }
                 at += header.size();
             }
@@ -54,7 +71,7 @@ pub(super) fn records(files: &Files, number: u32, generation: u64) -> Vec<Found>
 }
 
 impl Found {
-    fn new(header: &RecordHeader, offset: u32, body: Option<&[u8]>) -> Self {
+    fn new(header: &RecordHeader, offset: u32, size: usize, body: Option<&[u8]>) -> Self {
         Self {
             group: header.group,
             row: Row {
@@ -68,7 +85,7 @@ impl Found {
                     header.payload_len,
                 ),
             },
-            end: offset.saturating_add(header.size() as u32),
+            end: offset.saturating_add(size as u32),
             name: body.map(|body| header.split(body).0.into()),
         }
     }

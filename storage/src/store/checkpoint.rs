@@ -12,9 +12,10 @@ use hashbrown::{HashMap, HashSet};
 
 use super::erase::{self, Erasure};
 use super::{FileUse, Store, state};
+use crate::crypt::{FileKey, TAG};
 use crate::error::StoreError;
 use crate::files::{CHECKPOINT, Files, JOURNAL, RecordFile, SEGMENT, SPARE, file_name};
-use crate::format::{CheckpointHeader, SectionHeader, SectionKind, padded};
+use crate::format::{CHECKPOINT_HEADER, CheckpointHeader, SectionHeader, SectionKind, padded};
 use crate::journal::{Spare, generation};
 use crate::messages::{FileMessages, Location, MessagesState};
 use crate::position::Lsn;
@@ -31,6 +32,31 @@ pub(super) struct Section {
     pub(super) covered: Lsn,
     pub(super) kind: SectionKind,
     pub(super) body: Vec<u8>,
+}
+
+impl Section {
+    /// Appends header and body, as they will lie in a file of this generation.
+    fn encode(&self, generation: u64, key: Option<&FileKey>, out: &mut Vec<u8>) {
+        let tag = key.map_or(0, |_| TAG);
+        let mut head = SectionHeader {
+            group: self.group,
+            length: (self.body.len() + tag) as u32,
+            body_sum: 0,
+            kind: self.kind,
+            covered: self.covered,
+        };
+        let at = out.len();
+        let body = at + CHECKPOINT_HEADER;
+        out.extend_from_slice(&head.encode(generation, at as u32));
+        out.extend_from_slice(&self.body);
+        if let Some(key) = key {
+            let bound = SectionHeader::bound(&out[at..body]);
+            key.seal(at as u32, &bound, out, body);
+        }
+        head.body_sum = crc32c::crc32c(&out[body..]);
+        out[at..body].copy_from_slice(&head.encode(generation, at as u32));
+        out.resize(padded(out.len()), 0);
+    }
 }
 
 /// What may go once a checkpoint is durable.
@@ -135,10 +161,10 @@ impl Store {
             if file.groups.iter().any(|group| self.held.contains(group)) {
                 break;
             }
-            if bytes <= leave {
+            if bytes <= leave && file.number > self.plain.journal {
                 break;
             }
-            bytes -= u64::from(file.size);
+            bytes = bytes.saturating_sub(u64::from(file.size));
             through = file.number;
             groups.extend(
                 file.groups
@@ -146,9 +172,10 @@ impl Store {
                     .filter(|group| self.groups.contains_key(*group)),
             );
         }
+        groups.extend(self.plain_groups());
         let mut groups: Vec<u64> = groups.into_iter().collect();
         groups.sort_unstable();
-        (through > 0).then_some(Retire { through, groups })
+        (!groups.is_empty() || through > 0).then_some(Retire { through, groups })
     }
 
     /// Begins a checkpoint. With `retire`, all its groups have to be added, after they were copied;
@@ -220,6 +247,7 @@ impl Store {
             sections: 0,
             retired: retired.max(self.retired),
             durable: self.durable_at_least(&checkpoint),
+            encrypted: self.files.encryption().is_some(),
         };
         CheckpointJob {
             files: Arc::clone(&self.files),
@@ -284,10 +312,12 @@ impl Store {
         let (mut remove, mut aside) = (Vec::new(), Vec::new());
         for number in done.frees.checkpoints {
             self.checkpoints.remove(&number);
+            self.plain.checkpoints.remove(&number);
             remove.push(file_name(CHECKPOINT, number));
         }
         for number in done.frees.segments {
             self.segments.remove(&number);
+            self.plain.remove_segment(number);
             let file = self.files.take_segment(number);
             let damaged = file.is_some_and(|file| file.is_damaged());
             let names = if damaged { &mut aside } else { &mut remove };
@@ -380,7 +410,8 @@ impl CheckpointJob {
         if let Some((number, groups)) = &self.carry {
             let bytes = super::load::read_file(&self.files, &file_name(CHECKPOINT, *number))?;
             let mut carried: BTreeMap<u64, Section> = BTreeMap::new();
-            super::load::sections(&bytes, &mut |section, body| {
+            let key = super::load::key(&self.files, *number, &bytes)?;
+            super::load::sections(&bytes, key.as_deref(), &mut |section, body| {
                 if section.kind == SectionKind::Group && groups.contains(&section.group) {
                     carried.entry(section.group).or_insert_with(|| Section {
                         group: section.group,
@@ -414,22 +445,21 @@ impl CheckpointJob {
         let sections = || self.sections.iter().chain(&self.erasures);
         self.header.sections = sections().count() as u32;
         let header = self.header.encode();
+        let (number, generation) = (self.header.number, self.header.generation);
+        let created = self
+            .files
+            .encryption()
+            .map(|encryption| encryption.create(number, generation));
+        let (key, block) = created.unzip();
+        let block = block.map_or_else(Vec::new, |block| block.encode().to_vec());
         let mut out = header.to_vec();
+        out.extend_from_slice(&block);
         for _copy in 0..2 {
             for section in sections() {
-                let head = SectionHeader {
-                    group: section.group,
-                    length: section.body.len() as u32,
-                    body_sum: crc32c::crc32c(&section.body),
-                    kind: section.kind,
-                    covered: section.covered,
-                };
-                let at = out.len();
-                out.extend_from_slice(&head.encode(self.header.generation, at as u32));
-                out.extend_from_slice(&section.body);
-                out.resize(padded(out.len()), 0);
+                section.encode(generation, key.as_ref(), &mut out);
             }
         }
+        out.extend_from_slice(&block);
         out.extend_from_slice(&header);
         let name = file_name(CHECKPOINT, self.header.number);
         let temporary = format!("{name}.tmp");
@@ -484,7 +514,8 @@ impl Cleanup {
             let size = u32::try_from(size).unwrap_or(0);
             // Bytes that are still lent must not be overwritten: such a file only loses its name.
             let lent = file.is_lent() || Arc::strong_count(&file) > 1;
-            let wanted = self.spare.filter(|(_, least)| size >= *least && !lent);
+            let reusable = !lent && Store::may_recycle(&self.files, file.is_encrypted());
+            let wanted = self.spare.filter(|(_, least)| size >= *least && reusable);
             let Some((spare, _)) = wanted.filter(|_| spares.is_empty()) else {
                 let _ = disk.remove(&from);
                 continue;

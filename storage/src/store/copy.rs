@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Store;
+use crate::crypt::Unlocked;
 use crate::error::StoreError;
 use crate::files::{Files, RecordFile, SEGMENT, file_name};
 use crate::journal::generation;
@@ -31,6 +32,8 @@ pub struct CopyJob {
     through: u32,
     /// How much of segments that are mostly dead may still be rewritten.
     rewrite: u64,
+    /// A segment to be written anew, however much of it is alive.
+    renew: Option<u32>,
     groups: Vec<(u64, CopyPlan)>,
 }
 
@@ -39,8 +42,9 @@ pub struct CopyJob {
 pub struct Copied {
     /// Ascending by group.
     groups: Vec<MovedGroup>,
-    /// Number, generation, groups.
-    segments: Vec<(u32, u64, Vec<u64>)>,
+    /// Number, generation, key, groups.
+    segments: Vec<(u32, u64, Unlocked, Vec<u64>)>,
+    renewed: Option<u32>,
     /// Messages that could not be read, by group and sequence, with the reason. Relocating removes
     /// them.
     pub lost: Vec<(u64, u64, ReadError)>,
@@ -68,6 +72,7 @@ impl Store {
             next_segment: Arc::clone(&self.next_segment),
             through,
             rewrite: REWRITE_MAX,
+            renew: self.plain.segment(),
             groups: Vec::new(),
         }
     }
@@ -75,10 +80,13 @@ impl Store {
     /// Takes over the new segments. Every group's messages must be relocated before anything else
     /// happens.
     pub fn finish_copy(&mut self, copied: &Copied) {
-        for (number, generation, groups) in &copied.segments {
+        if let Some(number) = copied.renewed {
+            self.plain.spend(number);
+        }
+        for (number, generation, key, groups) in &copied.segments {
             let name = file_name(SEGMENT, *number);
             self.files
-                .add_segment(*number, RecordFile::new(name, *generation));
+                .add_segment(*number, RecordFile::new(name, *generation, key.clone()));
             self.segments.insert(*number, groups.clone());
         }
     }
@@ -101,7 +109,7 @@ impl CopyJob {
     /// Adds what a group has in the journal files concerned, and in segments that are mostly dead.
     /// Once a group.
     pub fn add(&mut self, group: u64, messages: &mut FileMessages) {
-        let plan = messages.plan_copy(self.through, self.rewrite);
+        let plan = messages.plan_copy(self.through, self.rewrite, self.renew);
         self.rewrite = self.rewrite.saturating_sub(plan.rewritten);
         self.groups.push((group, plan));
     }
@@ -135,6 +143,7 @@ impl CopyJob {
                 .map(|(group, plan)| plan.begin(*group))
                 .collect(),
             segments: Vec::new(),
+            renewed: self.renew,
             lost: Vec::new(),
         };
         let mut shared = None;
@@ -202,7 +211,9 @@ impl CopyJob {
                     .push(Sealed::new(Arc::new(tables), section.ids));
             }
         }
-        copied.segments.push((number, generation, groups));
+        copied
+            .segments
+            .push((number, generation, reader.key.clone(), groups));
         Ok(())
     }
 

@@ -141,7 +141,13 @@ impl Erasure {
         if !header.fits(offset, file.size()?) {
             return Ok(false);
         }
-        let keep = RECORD_HEADER + header.key_len;
+        // Of an encrypted record nothing can be kept without the rest.
+        let kept = if self.file.is_encrypted() {
+            0
+        } else {
+            header.key_len
+        };
+        let keep = RECORD_HEADER + kept;
         record.resize(keep, 0);
         let key_at = u64::from(offset) + RECORD_HEADER as u64;
         file.read_at(key_at, &mut record[RECORD_HEADER..])?;

@@ -1,16 +1,18 @@
 //! Reading checkpoints and the segments that they name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::{erase, state};
+use crate::crypt::{FileKey, Unlocked, unlock};
 use crate::error::StoreError;
 use crate::files::{CHECKPOINT, Files, RecordFile, SEGMENT, file_name, file_number};
 use crate::format::{
-    CHECKPOINT_HEADER, CheckpointHeader, HeadError, SectionHeader, SectionKind, padded,
+    CHECKPOINT_HEADER, CheckpointHeader, HeadError, KEY_BLOCK_AT, SectionHeader, SectionKind,
+    key_block_behind, padded,
 };
 use crate::messages::{FileMessages, Location, MessagesState, SectionState};
 use crate::position::Lsn;
@@ -30,6 +32,8 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
     pub(super) groups: BTreeMap<u64, Found>,
+    /// Files that are not encrypted.
+    pub(super) plain: BTreeSet<u32>,
     /// File numbers, with the groups whose newest section is in each.
     pub(super) files: BTreeMap<u32, Vec<u64>>,
     pub(super) retired: u32,
@@ -51,17 +55,40 @@ pub(super) fn read_file(files: &Files, name: &str) -> Result<Vec<u8>, StoreError
     Ok(bytes)
 }
 
+/// The key of a checkpoint file, if it has one.
+pub(super) fn key(files: &Files, number: u32, bytes: &[u8]) -> Result<Unlocked, StoreError> {
+    let second = key_block_behind(bytes.len() as u64) as usize;
+    let blocks = [KEY_BLOCK_AT, second].map(|at| bytes.get(at..).unwrap_or(&[]));
+    Ok(unlock(files.encryption(), number, blocks)?)
+}
+
 /// Visits every section that proves itself, both copies.
-pub(super) fn sections(bytes: &[u8], visit: &mut dyn FnMut(&SectionHeader, &[u8])) {
+pub(super) fn sections(
+    bytes: &[u8],
+    key: Option<&FileKey>,
+    visit: &mut dyn FnMut(&SectionHeader, &[u8]),
+) {
     let mut at = CHECKPOINT_HEADER;
+    let mut opened = Vec::new();
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        match SectionHeader::decode(rest, at as u32) {
-            Some((section, body)) => {
-                visit(&section, body);
-                at = padded(at + CHECKPOINT_HEADER + body.len());
+        let Some((section, body)) = SectionHeader::decode(rest, at as u32) else {
+            at += 8;
+            continue;
+        };
+        let next = padded(at + CHECKPOINT_HEADER + body.len());
+        let body = match key {
+            None => Some(body),
+            Some(key) => {
+                opened.clear();
+                opened.extend_from_slice(body);
+                let plain = key.open(at as u32, &SectionHeader::bound(rest), &mut opened);
+                plain.map(|plain| &*plain)
             }
-            None => at += 8,
+        };
+        if let Some(body) = body {
+            visit(&section, body);
         }
+        at = next;
     }
 }
 
@@ -103,9 +130,17 @@ impl Checkpoints {
             self.report.push(format!("{name}: a header is damaged"));
         }
         let header = first.or(second).unwrap_or_default();
+        let key = key(files, number, &bytes)?;
+        if header.encrypted && key.is_none() {
+            self.report
+                .push(format!("{name}: its key is damaged; set aside"));
+            self.set_aside.push(name);
+            self.incomplete = true;
+            return Ok(());
+        }
         let mut seen: HashMap<(bool, u64), u32, FixedState> = HashMap::default();
         self.erasures.clear();
-        sections(&bytes, &mut |section, body| {
+        sections(&bytes, key.as_deref(), &mut |section, body| {
             let erasures = section.kind == SectionKind::Erasures;
             let copies = seen.entry((erasures, section.group)).or_insert(0);
             *copies += 1;
@@ -149,6 +184,9 @@ impl Checkpoints {
             }
         }
         self.files.entry(number).or_default();
+        if key.is_none() {
+            self.plain.insert(number);
+        }
         // A group that is missing here may be in an older file; then it needs what that one does
         // not cover, as far as it is still there.
         if seen.len() >= header.sections as usize {
@@ -189,6 +227,8 @@ impl Checkpoints {
 #[derive(Debug, Default)]
 pub(super) struct Segments {
     open: HashMap<u32, Option<SegmentReader>, FixedState>,
+    /// Those that are not encrypted.
+    pub(super) plain: Vec<u32>,
     pub(super) report: Vec<String>,
     /// Group and sequence of each message that is lost.
     pub(super) lost: Vec<(u64, u64)>,
@@ -203,13 +243,20 @@ impl Segments {
         if !self.open.contains_key(&number) {
             let reader = match SegmentReader::open(files, number) {
                 Ok(reader) => {
-                    let file = RecordFile::new(file_name(SEGMENT, number), reader.generation);
+                    let file = RecordFile::new(
+                        file_name(SEGMENT, number),
+                        reader.generation,
+                        reader.key.clone(),
+                    );
+                    if reader.key.is_none() {
+                        self.plain.push(number);
+                    }
                     files.add_segment(number, file);
                     Some(reader)
                 }
                 Err(SegmentError::Unusable(why)) => {
                     self.report.push(why);
-                    let file = RecordFile::new(file_name(SEGMENT, number), 0);
+                    let file = RecordFile::new(file_name(SEGMENT, number), 0, None);
                     file.mark_damaged();
                     files.add_segment(number, file);
                     None

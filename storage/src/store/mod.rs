@@ -9,6 +9,7 @@ mod copy;
 mod erase;
 mod load;
 mod open;
+mod plain;
 mod space;
 mod spare;
 mod state;
@@ -23,6 +24,7 @@ use std::sync::atomic::AtomicU32;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
+use crate::crypt::Encryption;
 use crate::files::Files;
 use crate::format::{Kind, Record};
 use crate::journal::{Appended, Journal};
@@ -36,7 +38,7 @@ pub use space::{Purpose, ReserveDone, ReserveJob};
 pub use spare::{SpareDone, SpareJob};
 
 /// How a store is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// A random number, a new one for each opening: it makes the bytes of this life recognisable.
     pub seed: u64,
@@ -44,6 +46,8 @@ pub struct Options {
     pub journal_first: u32,
     /// Length that journal files grow to by doubling.
     pub journal_max: u32,
+    /// The keys, when what is written is to be encrypted.
+    pub encryption: Option<Encryption>,
 }
 
 impl Options {
@@ -54,6 +58,7 @@ impl Options {
             seed,
             journal_first: 256 << 10,
             journal_max: 32 << 20,
+            encryption: None,
         }
     }
 }
@@ -89,6 +94,7 @@ pub struct Store {
     checkpoints: BTreeMap<u32, Vec<u64>>,
     /// Newest journal file that is not needed any more.
     retired: u32,
+    plain: plain::Plain,
     next_segment: Arc<AtomicU32>,
     last_checkpoint: u32,
     last_spare: u32,

@@ -10,8 +10,10 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::load::{Checkpoints, Segments, read_checkpoints};
+use super::plain::{Plain, without_plain_spares};
 use super::space::Space;
 use super::{Options, Store};
+use crate::crypt::unlock_all;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::files::{
@@ -123,24 +125,39 @@ impl Store {
     /// first record is written.
     ///
     /// # Errors
-    /// The directory is in use, or the disk refused a call. Damage is not an error: it is reported.
+    /// The directory is in use, its keys are not those of the options, or the disk refused a call.
+    /// Damage is not an error: it is reported.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Opened, StoreError> {
-        let files = Arc::new(Files::lock(disk, dir)?);
+        let files = Files::lock(disk, dir, options.encryption.clone())?;
+        let files = Arc::new(files);
         let listed = files.disk.list(dir);
         let names =
             listed.map_err(|error| StoreError::io("list", dir.display().to_string(), error))?;
+        unlock_all(&files, &names)?;
         let checkpoints = read_checkpoints(&files, &names)?;
         let mut scan = scan(&files, &names, checkpoints.retired, checkpoints.durable)?;
+        let names = without_plain_spares(&files, names)?;
         tidy(&files, &names, &checkpoints, &mut scan)?;
         for file in &scan.files {
-            let record_file = RecordFile::new(file_name(JOURNAL, file.number), file.generation);
+            let name = file_name(JOURNAL, file.number);
+            let record_file = RecordFile::new(name, file.generation, file.key.clone());
             if file.damaged {
                 record_file.mark_damaged();
             }
             files.add_journal(file.number, record_file);
         }
         let mut store = Self::assemble(files, options, &names, &checkpoints, &scan)?;
+        let plain_checkpoints = checkpoints.plain.clone();
         let recovered = recover(&store.0.files, checkpoints, &scan)?;
+        if store.0.files.encryption().is_some() {
+            let plain = &mut store.0.plain;
+            plain.checkpoints = plain_checkpoints;
+            let journal = scan.files.iter().filter(|file| file.key.is_none());
+            plain.journal = journal.map(|file| file.number).max().unwrap_or(0);
+            for number in &recovered.plain_segments {
+                plain.add_segment(*number);
+            }
+        }
         store.0.erase_again();
         for file in &scan.files {
             for group in file
@@ -216,6 +233,7 @@ impl Store {
             segments: checkpoints.segments(),
             checkpoints: checkpoints.files.clone(),
             retired: checkpoints.retired,
+            plain: Plain::default(),
             next_segment: Arc::new(AtomicU32::new(highest(SEGMENT).unwrap_or(0) + 1)),
             last_checkpoint: highest(CHECKPOINT).unwrap_or(0),
             last_spare: highest(SPARE).unwrap_or(0),
@@ -273,6 +291,7 @@ struct Recovered {
     covered: HashMap<u64, Lsn, FixedState>,
     report: Vec<String>,
     lost: Vec<(u64, u64)>,
+    plain_segments: Vec<u32>,
 }
 
 impl Recovered {
@@ -352,12 +371,14 @@ fn recover(
     lost.retain(|item| !scan.lost.contains(item));
     lost.sort_unstable();
     let mut report = checkpoints.report;
+    let plain_segments = std::mem::take(&mut segments.plain);
     report.extend(segments.into_report(files));
     Ok(Recovered {
         groups,
         covered,
         report,
         lost,
+        plain_segments,
     })
 }
 

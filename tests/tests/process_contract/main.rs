@@ -7,6 +7,7 @@
 
 mod command_line;
 mod configuration;
+mod encryption;
 mod files;
 mod life;
 mod log;

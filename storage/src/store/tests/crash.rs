@@ -70,7 +70,7 @@ fn check(disk: &FaultDisk, seed: u64, submitted: &[Written], acked: usize, what:
 }
 
 #[test]
-fn what_was_acknowledged_survives_a_crash_after_every_call() {
+pub(super) fn what_was_acknowledged_survives_a_crash_after_every_call() {
     let total = {
         let disk = FaultDisk::new();
         script(&disk, 1, 0, 50);
@@ -103,7 +103,7 @@ fn what_was_acknowledged_survives_a_crash_after_every_call() {
 }
 
 #[test]
-fn a_crash_inside_recovery_changes_nothing() {
+pub(super) fn a_crash_inside_recovery_changes_nothing() {
     for seed in 0..40 {
         let disk = FaultDisk::new();
         disk.stop_after(20 + seed * 2);
@@ -136,7 +136,7 @@ fn a_crash_inside_recovery_changes_nothing() {
 }
 
 #[test]
-fn a_full_disk_stops_the_store_and_keeps_what_was_acknowledged() {
+pub(super) fn a_full_disk_stops_the_store_and_keeps_what_was_acknowledged() {
     for call in 1..60 {
         for fault in [crate::Fault::Io, crate::Fault::Full] {
             let disk = FaultDisk::new();

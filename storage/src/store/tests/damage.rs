@@ -62,7 +62,7 @@ fn missing(disk: &FaultDisk, records: &[Written], what: &str) -> usize {
 }
 
 #[test]
-fn one_flipped_bit_costs_at_most_its_record() {
+pub(super) fn one_flipped_bit_costs_at_most_its_record() {
     let (disk, records) = written();
     assert_eq!(missing(&disk.kill(), &records, "undamaged"), 0);
     for name in journal_files(&disk) {
@@ -80,7 +80,7 @@ fn one_flipped_bit_costs_at_most_its_record() {
 }
 
 #[test]
-fn cut_files_are_reported_and_the_rest_is_served() {
+pub(super) fn cut_files_are_reported_and_the_rest_is_served() {
     let (disk, records) = written();
     for name in journal_files(&disk) {
         let path = Path::new(DIR).join(&name);
@@ -93,7 +93,7 @@ fn cut_files_are_reported_and_the_rest_is_served() {
 }
 
 #[test]
-fn messages_with_damaged_bytes_are_refused() {
+pub(super) fn messages_with_damaged_bytes_are_refused() {
     let disk = FaultDisk::new();
     let mut opened = open(&disk, 1).unwrap();
     let mut messages = opened.store.create_group(GROUP, 0);

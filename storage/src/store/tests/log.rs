@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_later_record_with_a_lower_index_replaces() {
+pub(super) fn a_later_record_with_a_lower_index_replaces() {
     let disk = FaultDisk::new();
     let mut opened = open(&disk, 1).unwrap();
     let mut records: Vec<Written> = (0..6).map(|at| Written::message(at * 2)).collect();
@@ -46,7 +46,7 @@ fn messages(indexes: impl IntoIterator<Item = u64>) -> Vec<(Kind, u64)> {
 }
 
 #[test]
-fn a_truncated_log_stays_truncated() {
+pub(super) fn a_truncated_log_stays_truncated() {
     let disk = FaultDisk::new();
     let mut opened = open(&disk, 1).unwrap();
     write(&mut opened, 1..=30);
@@ -76,7 +76,7 @@ fn a_truncated_log_stays_truncated() {
 }
 
 #[test]
-fn other_groups_and_records_without_an_index_are_not_cut() {
+pub(super) fn other_groups_and_records_without_an_index_are_not_cut() {
     let disk = FaultDisk::new();
     let mut opened = open(&disk, 1).unwrap();
     write(&mut opened, 1..=3);
@@ -113,7 +113,7 @@ fn checkpointed(disk: &FaultDisk) -> Opened {
 }
 
 #[test]
-fn a_reset_voids_what_came_before_and_a_later_checkpoint_frees_it() {
+pub(super) fn a_reset_voids_what_came_before_and_a_later_checkpoint_frees_it() {
     use crate::disk::Disk as _;
     let disk = FaultDisk::new();
     let mut opened = checkpointed(&disk);
@@ -154,7 +154,7 @@ fn a_reset_voids_what_came_before_and_a_later_checkpoint_frees_it() {
 }
 
 #[test]
-fn a_crash_around_a_reset_leaves_the_old_or_the_new() {
+pub(super) fn a_crash_around_a_reset_leaves_the_old_or_the_new() {
     let calls = {
         let disk = FaultDisk::new();
         checkpointed(&disk);
@@ -185,7 +185,7 @@ fn a_crash_around_a_reset_leaves_the_old_or_the_new() {
 }
 
 #[test]
-fn a_damaged_reset_still_resets() {
+pub(super) fn a_damaged_reset_still_resets() {
     let disk = FaultDisk::new();
     let mut opened = open(&disk, 1).unwrap();
     write(&mut opened, 1..=3);

@@ -26,7 +26,7 @@ fn messages_group(at: u64) -> u64 {
 }
 
 #[test]
-fn survivors_move_to_segments_and_files_go() {
+pub(super) fn survivors_move_to_segments_and_files_go() {
     let disk = FaultDisk::new();
     let Opened {
         mut store,
@@ -99,7 +99,7 @@ fn check_messages(pair: &[FileMessages; 2], states: &[State; 2]) {
 }
 
 #[test]
-fn segments_without_life_are_removed() {
+pub(super) fn segments_without_life_are_removed() {
     let disk = FaultDisk::new();
     let Opened {
         mut store,
@@ -123,7 +123,7 @@ fn segments_without_life_are_removed() {
 }
 
 #[test]
-fn overwritten_keys_do_not_pile_up_in_segments() {
+pub(super) fn overwritten_keys_do_not_pile_up_in_segments() {
     let disk = FaultDisk::new();
     let Opened {
         mut store,
@@ -172,7 +172,7 @@ fn overwritten_keys_do_not_pile_up_in_segments() {
 }
 
 #[test]
-fn a_dropped_group_leaves_nothing() {
+pub(super) fn a_dropped_group_leaves_nothing() {
     let disk = FaultDisk::new();
     let Opened {
         mut store,
@@ -223,7 +223,7 @@ fn is_in(disk: &FaultDisk, kind: &str, bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn erased_messages_are_overwritten_in_journal_and_segment() {
+pub(super) fn erased_messages_are_overwritten_in_journal_and_segment() {
     let disk = FaultDisk::new();
     let Opened {
         mut store,
@@ -255,7 +255,7 @@ fn erased_messages_are_overwritten_in_journal_and_segment() {
 }
 
 #[test]
-fn a_damaged_segment_is_set_aside_and_not_removed() {
+pub(super) fn a_damaged_segment_is_set_aside_and_not_removed() {
     let disk = FaultDisk::new();
     let Opened {
         mut store,
@@ -296,7 +296,7 @@ fn a_damaged_segment_is_set_aside_and_not_removed() {
 }
 
 #[test]
-fn a_file_number_that_a_checkpoint_covers_is_not_used_again() {
+pub(super) fn a_file_number_that_a_checkpoint_covers_is_not_used_again() {
     let disk = FaultDisk::new();
     let Opened {
         mut store,
@@ -329,7 +329,7 @@ fn a_file_number_that_a_checkpoint_covers_is_not_used_again() {
 }
 
 #[test]
-fn old_checkpoint_files_are_carried_over() {
+pub(super) fn old_checkpoint_files_are_carried_over() {
     let disk = FaultDisk::new();
     let Opened {
         mut store, writer, ..
@@ -354,7 +354,7 @@ fn old_checkpoint_files_are_carried_over() {
 }
 
 #[test]
-fn a_lent_message_survives_the_recycling_of_its_file() {
+pub(super) fn a_lent_message_survives_the_recycling_of_its_file() {
     let dir = std::env::temp_dir().join(format!("jetwake-lent-{}", std::process::id()));
     let opened = Store::open(Arc::new(crate::RealDisk), &dir, options(5)).unwrap();
     let Opened {
@@ -440,7 +440,7 @@ fn check(disk: FaultDisk, snapshots: &[Model], acked: u64, what: &str) -> u64 {
 }
 
 #[test]
-fn maintenance_survives_a_crash_after_every_call() {
+pub(super) fn maintenance_survives_a_crash_after_every_call() {
     let disk = FaultDisk::new();
     let (snapshots, acked) = script(&disk);
     assert_eq!((snapshots.len(), acked), (51, 50));
@@ -469,7 +469,7 @@ fn maintenance_survives_a_crash_after_every_call() {
 }
 
 #[test]
-fn one_flipped_bit_in_segment_or_checkpoint_costs_at_most_one_message() {
+pub(super) fn one_flipped_bit_in_segment_or_checkpoint_costs_at_most_one_message() {
     let disk = FaultDisk::new();
     let (snapshots, _) = script(&disk);
     let model = &snapshots[50];
@@ -520,7 +520,7 @@ fn count_unreadable(model: &Model, messages: &FileMessages) -> usize {
 }
 
 #[test]
-fn a_held_group_keeps_its_files() {
+pub(super) fn a_held_group_keeps_its_files() {
     let disk = FaultDisk::new();
     let Opened {
         mut store,

@@ -1,5 +1,6 @@
 //! Whole stores on the fault disk: restarts, crashes after every call, damaged files.
 
+mod atrest;
 mod crash;
 mod damage;
 mod log;
@@ -9,11 +10,13 @@ mod restart;
 mod sealed;
 mod space;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
 use crate::StoreError;
+use crate::crypt::{Cipher, Encryption};
 use crate::disk::FaultDisk;
 use crate::format::Kind;
 use crate::journal::JournalWriter;
@@ -22,12 +25,23 @@ use crate::messages::{Insert, Location};
 pub(crate) const DIR: &str = "/store";
 pub(crate) const GROUP: u64 = 7;
 
+thread_local! {
+    /// Whether the stores of this thread are encrypted.
+    pub(crate) static ENCRYPTED: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(crate) fn encryption(key: &[u8], previous: Option<&[u8]>, seed: u64) -> Encryption {
+    let cipher = [Cipher::Aes, Cipher::ChaCha][seed as usize % 2];
+    Encryption::new(cipher, key, previous, &[seed as u8; 32])
+}
+
 /// Files as small as they get, so that scripts cross their ends.
 pub(crate) fn options(seed: u64) -> Options {
     Options {
         seed,
         journal_first: 8 << 10,
         journal_max: 16 << 10,
+        encryption: ENCRYPTED.get().then(|| encryption(b"one", None, seed)),
     }
 }
 

@@ -192,7 +192,7 @@ fn replay_one(messages: &mut FileMessages, item: &ReplayRecord<'_>) {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Do(Op),
     Restart,
     /// With or without letting journal files go.
@@ -201,11 +201,36 @@ enum Step {
     Seal(Vec<Op>),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![30 => op().prop_map(Step::Do), 1 => Just(Step::Restart),
         1 => any::<bool>().prop_map(Step::Maintain),
         2 => prop::collection::vec(op(), 0..8).prop_map(Step::Seal)];
     prop::collection::vec(step, 1..250)
+}
+
+/// Runs a program on a store and on the model.
+pub(super) fn agree(steps: &[Step]) {
+    let mut model = Model::default();
+    let mut rig = Rig::open(FaultDisk::new(), 1, 0).unwrap();
+    for step in steps {
+        match step {
+            Step::Do(op) => rig.try_step(&mut model, op).unwrap(),
+            Step::Maintain(retire) => {
+                rig.try_maintain(*retire).unwrap();
+                compare(&model, &rig.messages, file_size, model.last / 2);
+            }
+            Step::Seal(between) => {
+                rig.seal(&mut model, between);
+                compare(&model, &rig.messages, file_size, model.last / 2);
+            }
+            Step::Restart => {
+                compare(&model, &rig.messages, file_size, model.last / 2);
+                rig = rig.restart();
+                compare(&model, &rig.messages, file_size, model.last / 2);
+            }
+        }
+    }
+    compare(&model, &rig.messages, file_size, model.last / 2);
 }
 
 proptest! {
@@ -215,27 +240,7 @@ proptest! {
 
     #[test]
     fn file_store_agrees_with_the_model_across_restarts(steps in steps()) {
-        let mut model = Model::default();
-        let mut rig = Rig::open(FaultDisk::new(), 1, 0).unwrap();
-        for step in &steps {
-            match step {
-                Step::Do(op) => rig.try_step(&mut model, op).unwrap(),
-                Step::Maintain(retire) => {
-                    rig.try_maintain(*retire).unwrap();
-                    compare(&model, &rig.messages, file_size, model.last / 2);
-                }
-                Step::Seal(between) => {
-                    rig.seal(&mut model, between);
-                    compare(&model, &rig.messages, file_size, model.last / 2);
-                }
-                Step::Restart => {
-                    compare(&model, &rig.messages, file_size, model.last / 2);
-                    rig = rig.restart();
-                    compare(&model, &rig.messages, file_size, model.last / 2);
-                }
-            }
-        }
-        compare(&model, &rig.messages, file_size, model.last / 2);
+        agree(&steps);
     }
 }
 
