@@ -11,7 +11,8 @@ use clap::{Parser, ValueEnum};
 use super::plan::{Storage, Suite};
 use super::scenario::Scenario;
 
-/// Measure a NATS server: throughput, latency, processor time and memory, each run checked for lost messages.
+/// Measure a NATS server: throughput, latency, processor time and memory; each run is checked for
+/// lost messages
 ///
 /// Without arguments it compares file storage that syncs before each acknowledgement with memory
 /// storage, on a server of its own, in under a minute.
@@ -62,11 +63,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "BYTES", value_parser = parse_size, help_heading = "Load")]
     pub size: Option<usize>,
 
-    /// Most messages of a run, with k or m for thousands or millions
+    /// Most messages of a run, with k or m for thousands or millions; without --duration there is
+    /// then no limit of time [default: 5m, consume-* 1m, core 1000m]
     #[arg(long, value_name = "N", value_parser = parse_count, help_heading = "Load")]
     pub messages: Option<u64>,
 
-    /// Longest time of a run (500ms, 3s, 1m); not for consume-* [default: 3s, in suites 1s, short 500ms]
+    /// Longest time of a run (500ms, 3s, 1m); not for consume-*
+    /// [default: 3s, in suites 1s, short 500ms]
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Load")]
     pub duration: Option<Duration>,
 
@@ -131,7 +134,8 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "url", help_heading = "Server")]
     pub verify_restart: bool,
 
-    /// A running server: nats://[user:password@|token@]host[:port]
+    /// A running server, nats://user:password@host:port or nats://token@host; port and secrets may
+    /// be left out
     #[arg(long, help_heading = "Server")]
     pub url: Option<String>,
 
