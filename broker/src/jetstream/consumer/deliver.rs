@@ -159,7 +159,7 @@ impl Consumer {
         if let Some(bound) = self.state.bound {
             self.state.next = self.state.next.max(bound.saturating_add(1));
         }
-        let found = messages.next_matching(self.state.next, &self.filter);
+        let found = self.filter.next(messages, self.state.next);
         if found.is_none() {
             let last = messages.state().last_seq;
             self.state.next = self.state.next.max(last.saturating_add(1));

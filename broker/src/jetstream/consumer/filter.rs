@@ -1,7 +1,7 @@
 //! The filters of one consumer as a set of subjects.
 
 use jetwake_protocol::subject;
-use jetwake_storage::KeyFilter;
+use jetwake_storage::{KeyFilter, MessageStore, Meta};
 
 /// The union of a consumer's filters; without any, all subjects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,27 @@ pub(super) struct Filter {
     patterns: Vec<Box<[u8]>>,
     literal: bool,
     everything: bool,
+    /// The patterns if none has wildcards and there are several: the store finds each by itself much faster than
+    /// their union.
+    literals: Vec<Literal>,
+}
+
+/// One subject.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Literal(Box<[u8]>);
+
+impl KeyFilter for Literal {
+    fn matches(&self, key: &[u8]) -> bool {
+        *self.0 == *key
+    }
+
+    fn literal(&self) -> Option<&[u8]> {
+        Some(&self.0)
+    }
+
+    fn is_everything(&self) -> bool {
+        false
+    }
 }
 
 impl Filter {
@@ -17,11 +38,37 @@ impl Filter {
         let patterns: Vec<Box<[u8]>> = patterns.map(Box::from).collect();
         let everything = patterns.is_empty() || patterns.iter().any(|pattern| **pattern == *b">");
         let literal = patterns.len() == 1 && !subject::has_wildcards(&patterns[0]);
+        let mut literals = Vec::new();
+        if patterns.len() > 1 && !patterns.iter().any(|one| subject::has_wildcards(one)) {
+            literals.extend(patterns.iter().cloned().map(Literal));
+            literals.sort_unstable();
+            literals.dedup();
+        }
         Self {
             patterns,
             literal,
             everything,
+            literals,
         }
+    }
+
+    /// The first message at or after `from` that the filters let through.
+    pub(super) fn next(&self, messages: &dyn MessageStore, from: u64) -> Option<Meta> {
+        if self.literals.is_empty() {
+            return messages.next_matching(from, self);
+        }
+        let each = self.literals.iter();
+        let firsts = each.filter_map(|one| messages.next_matching(from, one));
+        firsts.min_by_key(|meta| meta.seq)
+    }
+
+    /// How many messages at or after `from` the filters let through.
+    pub(super) fn count(&self, messages: &dyn MessageStore, from: u64) -> u64 {
+        if self.literals.is_empty() {
+            return messages.count_matching(from, self);
+        }
+        let each = self.literals.iter();
+        each.map(|one| messages.count_matching(from, one)).sum()
     }
 
     /// Whether everything that the filters let through matches `pattern` too.
@@ -80,6 +127,31 @@ mod tests {
         assert_eq!(filter(&["a.b"]).literal(), Some(&b"a.b"[..]));
         assert_eq!(filter(&["a.*"]).literal(), None);
         assert!(filter(&["a", ">"]).is_everything());
+    }
+
+    #[test]
+    fn several_literals_are_found_one_by_one() {
+        let mut messages = jetwake_storage::MemoryMessages::new();
+        for (at, key) in ["a", "x", "b", "a", "x"].into_iter().enumerate() {
+            let insert = jetwake_storage::Insert {
+                seq: at as u64 + 1,
+                timestamp: 0,
+                key: key.as_bytes(),
+                headers: b"",
+                payload: b"",
+                location: None,
+            };
+            messages.insert(&insert).unwrap();
+        }
+        let filter = filter(&["b", "a", "none", "a"]);
+        let found = |from| filter.next(&messages, from).map(|meta| meta.seq);
+        let all: Vec<_> = (0..7).map(found).collect();
+        assert_eq!(
+            all,
+            [Some(1), Some(1), Some(3), Some(3), Some(4), None, None]
+        );
+        assert_eq!(filter.count(&messages, 0), 3);
+        assert_eq!(filter.count(&messages, 4), 1);
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl Consumer {
         let later = if from > last {
             0
         } else {
-            messages.count_matching(from, &self.filter)
+            self.filter.count(messages, from)
         };
         self.num_pending.set(members.count() as u64 + later, last);
     }
