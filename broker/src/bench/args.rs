@@ -63,8 +63,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "BYTES", value_parser = parse_size, help_heading = "Load")]
     pub size: Option<usize>,
 
-    /// Most messages of a run, with k or m for thousands or millions; without --duration there is
-    /// then no limit of time [default: 5m, consume-* 1m, core 1000m]
+    /// Most messages of a run, with k or m for thousands or millions; without --duration a run
+    /// may then take ten minutes [default: 5m, consume-* 1m, core 1000m]
     #[arg(long, value_name = "N", value_parser = parse_count, help_heading = "Load")]
     pub messages: Option<u64>,
 

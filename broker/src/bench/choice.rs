@@ -1,17 +1,18 @@
 //! What the arguments mean together: which servers do which rows, or what is wrong with the
 //! combination.
 
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+#[cfg(test)]
+mod tests;
+mod url;
+
 use std::path::{Path, PathBuf};
 
 use super::args::{Acks, Args};
-use super::client::Credentials;
 use super::plan::{self, Row, Scale, Side, Storage, Suite};
 use super::ring::{MAX_LOWER, MAX_SLOTS, MAX_UPPER};
 use super::runner::Ground;
 use super::scenario::{Params, Scenario, Target};
-use super::usage::{Monitor, is_memory_file_system};
+use super::usage::is_memory_file_system;
 
 /// Most messages of an atomic batch on any server.
 const MAX_BATCH: u64 = 1000;
@@ -19,7 +20,6 @@ const MAX_BATCH: u64 = 1000;
 const MAX_PREPARED: u64 = 1 << 30;
 /// Most messages of a run whose every sequence is remembered.
 const MAX_MESSAGES: u64 = 50_000_000;
-const DEFAULT_PORT: u16 = 4222;
 
 /// Everything that is needed to measure.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Choice {
 
 /// Decides; an error is a text for the user.
 pub(super) fn choose(args: &Args) -> Result<Choice, String> {
-    let external = args.url.as_deref().map(|url| target(args, url));
+    let external = args.url.as_deref().map(|text| url::target(args, text));
     let external = external.transpose()?;
     let programs = programs(args)?;
     let storages = storages(args, external.as_ref())?;
@@ -378,172 +378,4 @@ fn refuse_memory_disk(rows: &[Row], stores: &Path) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-// --- the server at --url ---------------------------------------------------------------------
-
-fn target(args: &Args, url: &str) -> Result<Target, String> {
-    let (mut credentials, address) = parse_url(url)?;
-    if args.user.is_some() || args.token.is_some() {
-        credentials = Credentials {
-            user: args.user.clone(),
-            password: args.password.clone(),
-            token: args.token.clone(),
-        };
-    }
-    let address = resolve(&address).map_err(|error| format!("{url}: {error}"))?;
-    let monitor = args.monitor.as_deref().map(|url| {
-        let host = url.strip_prefix("http://").unwrap_or(url);
-        Monitor(host.trim_end_matches('/').to_owned())
-    });
-    Ok(Target {
-        address,
-        credentials,
-        pid: None,
-        monitor,
-    })
-}
-
-/// Credentials and `host:port` of a URL.
-fn parse_url(url: &str) -> Result<(Credentials, String), String> {
-    let rest = match url.split_once("://") {
-        Some(("nats", rest)) => rest,
-        Some((scheme, _)) => return Err(format!("{url}: {scheme}:// is not supported")),
-        None => url,
-    };
-    let rest = rest.trim_end_matches('/');
-    let (secret, host) = match rest.rsplit_once('@') {
-        Some((secret, host)) => (Some(secret), host),
-        None => (None, rest),
-    };
-    let mut credentials = Credentials::default();
-    match secret.map(|secret| secret.split_once(':').ok_or(secret)) {
-        Some(Ok((user, password))) => {
-            credentials.user = Some(user.to_owned());
-            credentials.password = Some(password.to_owned());
-        }
-        Some(Err(token)) => credentials.token = Some(token.to_owned()),
-        None => {}
-    }
-    if host.is_empty() {
-        return Err(format!("{url}: no host"));
-    }
-    let has_port = host
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.contains(']'));
-    let address = if has_port {
-        host.to_owned()
-    } else {
-        format!("{host}:{DEFAULT_PORT}")
-    };
-    Ok((credentials, address))
-}
-
-fn resolve(address: &str) -> io::Result<SocketAddr> {
-    let first = address.to_socket_addrs()?.next();
-    first.ok_or_else(|| io::Error::other("no address"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chosen(line: &str) -> Result<Choice, String> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let args = Args::read(&words).unwrap();
-        choose(&Args {
-            // A disk, wherever the tests run.
-            dir: args
-                .url
-                .is_none()
-                .then(|| env!("CARGO_MANIFEST_DIR").into()),
-            ..args
-        })
-    }
-
-    fn own() -> String {
-        std::env::current_exe().unwrap().display().to_string()
-    }
-
-    #[test]
-    fn without_arguments_durable_meets_memory() {
-        let choice = chosen("").unwrap();
-        assert_eq!(choice.runs, 3);
-        assert!(choice.names[0].contains("durable") && choice.names[1].contains("memory"));
-        let first: Vec<Storage> = choice.rows[0].sides.iter().map(|s| s.storage).collect();
-        assert_eq!(first, [Storage::Durable, Storage::Memory]);
-    }
-
-    #[test]
-    fn the_readme_compares_defaults_and_equals() {
-        let choice = chosen(&format!("--compare {0} {0}", own())).unwrap();
-        assert!(choice.names[0].starts_with("A: ") && choice.names[1].starts_with("B: "));
-        let storages = |row: &Row| (row.sides[0].storage, row.sides[1].storage);
-        assert_eq!(storages(&choice.rows[0]), (Storage::Durable, Storage::Lazy));
-        assert_eq!(
-            storages(&choice.rows[1]),
-            (Storage::Durable, Storage::Durable)
-        );
-        assert_eq!(storages(&choice.rows[2]), (Storage::Lazy, Storage::Lazy));
-        assert!(choice.rows.iter().any(|row| row.name.contains("kill -9")));
-    }
-
-    #[test]
-    fn each_storage_is_a_row_and_core_has_one() {
-        let choice =
-            chosen("publish-sync core --storage memory,lazy --size 1k --clients 3").unwrap();
-        let names: Vec<&str> = choice.rows.iter().map(|row| row.name.as_str()).collect();
-        assert_eq!(
-            names,
-            [
-                "publish, one at a time, 3 clients, 1024 bytes",
-                "publish, one at a time, 3 clients, 1024 bytes",
-                "core 1:1, 3 clients, 1024 bytes"
-            ]
-        );
-    }
-
-    #[test]
-    fn combinations_without_meaning_are_refused() {
-        for (line, expected) in [
-            (
-                "publish-sync --in-flight 5",
-                "--in-flight has no meaning for PublishSync",
-            ),
-            ("consume-pull --duration 1s", "--duration has no meaning"),
-            ("core --acks none", "--acks has no meaning"),
-            ("--clients 3", "goes with a scenario"),
-            ("--storage file", "goes with --url"),
-            ("publish-sync --server /nonexistent/x", "no such program"),
-            ("publish-batch --batch 1001", "--batch: at most 1000"),
-            ("publish-async --in-flight 100001", "--in-flight: at most"),
-            (
-                "publish-async --in-flight 100k --size 1m",
-                "bytes in flight",
-            ),
-            ("core --url tls://x", "tls:// is not supported"),
-            ("core --url nats://", "no host"),
-            (
-                "publish-sync --url 127.0.0.1 --storage durable",
-                "unknown without --monitor",
-            ),
-            ("--url 127.0.0.1 --suite readme", "does not go with --url"),
-            ("--suite readme --storage lazy", "its own storage kinds"),
-        ] {
-            let text = chosen(line).map(|_| ()).unwrap_err();
-            assert!(text.contains(expected), "{line}: {text}");
-        }
-    }
-
-    #[test]
-    fn urls_hold_credentials() {
-        let parsed = |url: &str| parse_url(url).unwrap();
-        let (credentials, address) = parsed("nats://u:p:q@h:1");
-        assert_eq!(credentials.user.as_deref(), Some("u"));
-        assert_eq!(credentials.password.as_deref(), Some("p:q"));
-        assert_eq!(address, "h:1");
-        assert_eq!(parsed("t@h").0.token.as_deref(), Some("t"));
-        assert_eq!(parsed("h").1, "h:4222");
-        assert_eq!(parsed("[::1]").1, "[::1]:4222");
-    }
 }
