@@ -113,6 +113,8 @@ pub struct JetStreamOptions {
     pub max_file: Option<u64>,
     /// When an acknowledged message is on disk.
     pub sync: SyncPolicy,
+    /// Time in which everything that is stored in files is read once, to find rot; zero for never.
+    pub scrub_period: Duration,
     /// JetStream domain.
     pub domain: Option<String>,
     /// Whether unknown fields of API requests are errors.
@@ -165,6 +167,7 @@ impl Default for JetStreamOptions {
             max_memory: None,
             max_file: None,
             sync: SyncPolicy::Always,
+            scrub_period: Duration::from_secs(30 * 86_400),
             domain: None,
             strict: true,
             limits: JetStreamLimits::default(),

@@ -31,5 +31,5 @@ pub use position::Lsn;
 pub use store::{
     Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Copied, CopyJob, Opened, Options,
     Purpose, RecoveredGroup, Replay, ReplayRecord, Report, ReserveDone, ReserveJob, Retire,
-    SpareDone, SpareJob, Store,
+    ScrubJob, Scrubbed, SpareDone, SpareJob, Store,
 };

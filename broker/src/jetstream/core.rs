@@ -22,6 +22,7 @@ use crate::jetstream::env::{Agenda, Env};
 use crate::jetstream::io::{AccountId, Event, Inbound, Level, Outbox, Tag, TagKind, Timestamp};
 use crate::jetstream::log::Log;
 use crate::jetstream::maintenance::Maintenance;
+use crate::jetstream::scrub::Scrub;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::{batch, dedupe, fast};
@@ -84,6 +85,7 @@ pub(crate) struct Core {
     /// Consumers that had more to deliver than the budget allowed.
     unfinished: Vec<(u32, u32)>,
     pub(crate) maintenance: Maintenance,
+    pub(crate) scrub: Scrub,
 }
 
 impl JetStream {
@@ -106,6 +108,7 @@ impl JetStream {
             agenda: Agenda::default(),
             unfinished: Vec::new(),
             maintenance: Maintenance::default(),
+            scrub: Scrub::default(),
         };
         core.recover(opened.groups, opened.replay, now, out);
         core.note_lost(&opened.lost, now, out);

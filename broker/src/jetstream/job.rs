@@ -2,7 +2,7 @@
 
 use jetwake_storage::{
     CheckpointDone, CheckpointJob, Cleaned, Cleanup, Copied, CopyJob, ReserveDone, ReserveJob,
-    SpareDone, SpareJob, StoreError,
+    ScrubJob, Scrubbed, SpareDone, SpareJob, StoreError,
 };
 
 /// A piece of blocking work.
@@ -18,6 +18,8 @@ pub enum Job {
     Spare(SpareJob),
     /// Space is set apart for the day when there is none.
     Reserve(ReserveJob),
+    /// A piece of what is stored is read.
+    Scrub(ScrubJob),
 }
 
 /// What came of it.
@@ -31,6 +33,8 @@ pub enum JobDone {
     Cleanup(Cleaned),
     /// Of a spare file.
     Spare(Result<SpareDone, StoreError>),
+    /// Of the reading.
+    Scrub(Scrubbed),
     /// Of the reserve.
     Reserve(Result<ReserveDone, StoreError>),
 }
@@ -44,6 +48,7 @@ impl Job {
             Self::Checkpoint(job) => JobDone::Checkpoint(job.run()),
             Self::Cleanup(job) => JobDone::Cleanup(job.run()),
             Self::Spare(job) => JobDone::Spare(job.run()),
+            Self::Scrub(job) => JobDone::Scrub(job.run()),
             Self::Reserve(job) => JobDone::Reserve(job.run()),
         }
     }

@@ -85,6 +85,7 @@ impl Core {
             out.log(Level::Error, &format!("JetStream storage: {line}"));
         }
         self.watch_space(now, out);
+        self.scrub(now, out);
         if is_over(&mut self.maintenance.next_file, now) {
             self.keep_ready(out);
         }
@@ -199,7 +200,8 @@ impl Core {
             (Some(look), Some(next)) => Some(look.max(next)),
             (look, next) => look.or(next),
         };
-        round.into_iter().chain(this.next_file).min()
+        let others = [this.next_file, self.scrub.due()];
+        round.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// The streams whose files hold much that is dead, from time to time.
@@ -255,6 +257,7 @@ impl Core {
                     }
                 }
             }
+            JobDone::Scrub(done) => self.scrubbed(&done.suspects, now, out),
             JobDone::Copy(Ok(copied)) => {
                 let lost = copied.lost.iter().map(|(group, seq, _)| (*group, *seq));
                 let lost: Vec<(GroupId, u64)> = lost.collect();

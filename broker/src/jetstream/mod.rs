@@ -20,6 +20,7 @@ mod log;
 mod maintenance;
 mod recover;
 mod report;
+mod scrub;
 mod settings;
 mod stream;
 mod streams;

@@ -22,6 +22,8 @@ pub struct Settings {
     /// Bytes of complete journal files that are kept before their messages move to segments. More
     /// of them spare short-lived messages the move, and take longer to read after a crash.
     pub keep: u64,
+    /// Nanoseconds in which everything that is stored in files is read once, 0 for never.
+    pub scrub_period: i64,
     /// Largest `max_ack_pending` of a consumer, 0 for no limit.
     pub max_ack_pending: i64,
     /// Largest `max_batch` of a consumer, 0 for no limit.
@@ -45,6 +47,7 @@ impl Default for Settings {
             max_pending: 64 << 20,
             max_payload: 1 << 20,
             keep: 32 << 20,
+            scrub_period: 30 * 86_400 * 1_000_000_000,
             max_ack_pending: 0,
             max_request_batch: 0,
             max_duplicate_window: 0,

@@ -138,6 +138,12 @@ impl FileMessages {
         })
     }
 
+    /// Where a message lies.
+    pub(crate) fn location(&self, seq: u64) -> Option<Location> {
+        let place = self.index.entry(seq)?.place;
+        (place != NOWHERE).then(|| unpack(place))
+    }
+
     /// Whether a live message lies in a journal file up to `through`.
     pub(crate) fn needs_journal(&self, through: u32) -> bool {
         let first = self.index.tail.first();

@@ -10,6 +10,7 @@ mod erase;
 mod load;
 mod open;
 mod plain;
+mod scrub;
 mod space;
 mod spare;
 mod state;
@@ -34,6 +35,7 @@ use crate::position::Lsn;
 pub use checkpoint::{Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Retire};
 pub use copy::{Copied, CopyJob};
 pub use open::{Opened, RecoveredGroup, Replay, ReplayRecord, Report};
+pub use scrub::{ScrubJob, Scrubbed};
 pub use space::{Purpose, ReserveDone, ReserveJob};
 pub use spare::{SpareDone, SpareJob};
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jetwake_storage::Disk as _;
 
 use super::rig::{Rig, SECOND};
+use crate::jetstream::Settings;
 
 /// Where a text lies on the disk.
 fn find(rig: &Rig, text: &str) -> (PathBuf, usize) {
@@ -106,4 +107,33 @@ fn what_the_disk_refuses_for_a_moment_is_not_lost() {
     rig.disk.fail_reads(&path, 0..0);
     let later = fetch(&mut rig, "A");
     assert_eq!(later[..2], ["second", "third"]);
+}
+
+#[test]
+fn the_background_finds_what_nobody_reads() {
+    let mut rig = Rig::with(Settings {
+        scrub_period: 10 * SECOND,
+        ..Settings::default()
+    });
+    rig.stream(r#"{"name":"S"}"#);
+    rig.stream(r#"{"name":"T"}"#);
+    for payload in ["first", "second", "third"] {
+        rig.publish("S", &[], payload);
+        rig.publish("T", &[], "other");
+    }
+    rig.pass(30 * SECOND);
+    assert_eq!(
+        (lost(&mut rig), rig.out.lines.len()),
+        ("null".to_owned(), 0)
+    );
+    let (path, at) = find(&rig, "second");
+    rig.disk.flip(&path, at, 3);
+    rig.pass(30 * SECOND);
+    assert!(lost(&mut rig).contains(r#""msgs":[2]"#));
+    let named = rig.out.lines.iter().filter(|line| line.contains("'S'"));
+    assert_eq!(named.count(), 1, "{:?}", rig.out.lines);
+    // What went while it was read is no damage.
+    rig.api("STREAM.PURGE.S", "");
+    rig.pass(30 * SECOND);
+    assert!(!rig.out.lines.iter().any(|line| line.contains("'T'")));
 }

@@ -18,6 +18,7 @@ fn files(rig: &Rig, kind: &str) -> usize {
 fn filled() -> Rig {
     let mut rig = Rig::with(Settings {
         keep: 0,
+        scrub_period: 0,
         ..Settings::default()
     });
     rig.stream(r#"{"name":"S","subjects":["s.>"],"allow_direct":true}"#);
