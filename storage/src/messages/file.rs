@@ -85,9 +85,10 @@ impl SectionState {
 
     /// The live sequences, if they can be told without the rows.
     pub(crate) fn live_seqs(&self, first_seq: u64) -> Option<Vec<u64>> {
-        let dense = self.last.checked_sub(self.base)? + 1 == u64::from(self.rows);
+        let span = self.last.checked_sub(self.base)?;
+        let dense = u64::from(self.rows).checked_sub(1) == Some(span);
         let rows = (0..self.rows).filter(|row| !self.dead.contains(*row));
-        let seqs = rows.map(|row| self.base + u64::from(row));
+        let seqs = rows.map(|row| self.base.saturating_add(u64::from(row)));
         dense.then(|| seqs.filter(|seq| *seq >= first_seq).collect())
     }
 }
@@ -220,14 +221,9 @@ impl FileMessages {
         sections.emptied || self.has_erasures() || sections.list.iter().any(Sealed::is_sparse)
     }
 
-    /// Makes room for what a checkpoint describes, as far as its sections hold keys.
-    pub(crate) fn begin_load(&mut self, state: &MessagesState) {
-        let rows: u64 = state
-            .sections
-            .iter()
-            .map(|section| u64::from(section.rows))
-            .sum();
-        let keys = usize::try_from(state.keys.min(rows)).unwrap_or(0);
+    /// Makes room for the keys that a checkpoint counted, as far as its sections hold that many.
+    pub(crate) fn begin_load(&mut self, state: &MessagesState, held: u64) {
+        let keys = usize::try_from(state.keys.min(held)).unwrap_or(0);
         self.index.keys.reserve(keys);
     }
 

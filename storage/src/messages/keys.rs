@@ -250,7 +250,7 @@ impl KeyTable {
         };
         let (mut first, mut last) = (sealed.first(), sealed.last());
         if seq == first {
-            first += 1;
+            first = first.saturating_add(1);
         } else if seq == last {
             last -= 1;
         }

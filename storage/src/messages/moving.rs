@@ -191,7 +191,11 @@ impl FileMessages {
         };
         let tail = self.index.tail.clone_while(early);
         let next = match tail.last() {
-            Some((seq, _)) => self.index.tail.at_or_after(seq + 1),
+            Some((seq, _)) => self
+                .index
+                .tail
+                .at_or_after(seq.saturating_add(1))
+                .filter(|(next, _)| *next > seq),
             None => self.index.tail.first(),
         };
         // Sequences of which nothing is left are dealt with as well.

@@ -181,7 +181,7 @@ impl Sealed {
 
     /// Whether every sequence between first and last is alive.
     pub(super) fn is_whole(&self) -> bool {
-        self.last() - self.base() + 1 == u64::from(self.live)
+        u64::from(self.live).checked_sub(1) == Some(self.last() - self.base())
     }
 
     /// Whether copying what is alive would free more than it costs.

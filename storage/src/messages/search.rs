@@ -305,11 +305,11 @@ impl Index {
         };
         for section in &self.sections.list {
             if section.is_whole() {
-                upto(section.base(), section.last() + 1);
+                upto(section.base(), section.last().saturating_add(1));
                 continue;
             }
             for (seq, _) in section.live_rows() {
-                upto(seq, seq + 1);
+                upto(seq, seq.saturating_add(1));
             }
         }
         for (seq, _) in self.tail.iter_from(0) {

@@ -11,8 +11,8 @@ use crate::disk::{DiskFile, Map};
 use crate::error::StoreError;
 use crate::files::{Files, SEGMENT, file_name};
 use crate::format::{
-    DIRECTORY_ENTRY, DirectoryEntry, HeadError, KEY_BLOCK, KEY_BLOCK_AT, KEY_ENTRY, ROW,
-    SEGMENT_HEADER, SegmentHeader, Trailer, key_block_behind, padded,
+    DIRECTORY_ENTRY, DirectoryEntry, HeadError, KEY_BLOCK, KEY_BLOCK_AT, KEY_ENTRY, RECORD_HEADER,
+    ROW, SEGMENT_HEADER, SegmentHeader, Trailer, key_block_behind, padded,
 };
 
 /// An open segment whose identity was found.
@@ -22,6 +22,8 @@ pub(crate) struct SegmentReader {
     number: u32,
     pub(crate) generation: u64,
     pub(crate) key: Unlocked,
+    /// Length of the file.
+    size: u64,
     /// The file from `origin` on: all of it, or the part with the tables.
     bytes: Bytes,
     origin: u64,
@@ -128,6 +130,7 @@ impl SegmentReader {
             number,
             generation,
             key,
+            size,
             bytes: Bytes::new(),
             origin: 0,
             map: None,
@@ -243,6 +246,9 @@ impl SegmentReader {
                 .push(format!("{name}: the tables of group {group} are damaged"));
         }
         let mut known = *expected;
+        // Not believed when it is more than the file can hold.
+        let most = self.size / RECORD_HEADER as u64;
+        known.rows = known.rows.min(u32::try_from(most).unwrap_or(u32::MAX));
         if let Some(entry) = found.filter(same) {
             known.records = entry.records;
         }

@@ -74,7 +74,7 @@ impl SectionTables {
 
     /// Whether no sequence is left out, so that a row is found by arithmetic.
     fn is_dense(&self) -> bool {
-        self.entry.last - self.entry.base + 1 == u64::from(self.entry.rows)
+        u64::from(self.entry.rows).checked_sub(1) == Some(self.entry.last - self.entry.base)
     }
 
     fn is_broken(&self) -> bool {
@@ -118,7 +118,10 @@ impl SectionTables {
     /// First and last sequence of a key, dead ones included.
     pub(crate) fn span(&self, key: u32) -> (u64, u64) {
         let (entry, base) = (self.key_entry(key), self.entry.base);
-        (base + u64::from(entry.first), base + u64::from(entry.last))
+        (
+            base.saturating_add(u64::from(entry.first)),
+            base.saturating_add(u64::from(entry.last)),
+        )
     }
 
     /// The key of this name.
@@ -168,10 +171,10 @@ impl SectionTables {
     /// The sequence of a row.
     pub(crate) fn seq(&self, at: u32) -> u64 {
         if self.is_dense() {
-            return self.entry.base + u64::from(at);
+            return self.entry.base.saturating_add(u64::from(at));
         }
         let distance = self.read(|rows| Fields(rows).u32(at as usize * ROW));
-        self.entry.base + u64::from(distance)
+        self.entry.base.saturating_add(u64::from(distance))
     }
 
     /// The key of a row.

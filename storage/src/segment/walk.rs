@@ -138,9 +138,9 @@ fn fill(mine: &[&Found], entry: &DirectoryEntry) -> Vec<std::ops::Range<u64>> {
     for found in mine {
         let (offset, seq) = (found.row.offset, found.row.seq);
         gaps.push((before.1, seq - before.1, offset > before.0, 0));
-        before = (found.end, seq + 1);
+        before = (found.end, seq.saturating_add(1));
     }
-    let room = (entry.last + 1).saturating_sub(before.1);
+    let room = entry.last.saturating_add(1).saturating_sub(before.1);
     gaps.push((before.1, room, entry.records.1 > before.0, 0));
     for (only_bytes, most) in [(true, 1), (true, u64::MAX), (false, u64::MAX)] {
         for (_, room, bytes, taken) in &mut gaps {

@@ -276,13 +276,19 @@ impl Segments {
         state: &MessagesState,
     ) -> Result<FileMessages, StoreError> {
         let mut messages = FileMessages::new(Arc::clone(files));
-        messages.begin_load(state);
+        let mut found = Vec::new();
         for section in &state.sections {
-            let Some(reader) = self.get(files, section.number)? else {
-                self.note_lost(group, state.first_seq, section);
-                continue;
-            };
-            let (tables, lost) = reader.section(&section.expected(group));
+            match self.get(files, section.number)? {
+                Some(reader) => {
+                    let (tables, lost) = reader.section(&section.expected(group));
+                    found.push((section, tables, lost));
+                }
+                None => self.note_lost(group, state.first_seq, section),
+            }
+        }
+        let held = found.iter().map(|(_, tables, _)| u64::from(tables.keys()));
+        messages.begin_load(state, held.sum());
+        for (section, tables, lost) in found {
             let lost = messages.load_section(state.first_seq, section, Arc::new(tables), &lost);
             self.lost.extend(lost.into_iter().map(|seq| (group, seq)));
         }

@@ -3,6 +3,8 @@
 use crate::format::{put_varint, take_varint};
 use crate::messages::{DeadRows, MessagesState, SectionState};
 
+/// More rows than a section can have; a checkpoint that says so is not believed.
+const ROWS_MAX: u32 = 1 << 26;
 /// Dead rows as distances between runs.
 const RUNS: u8 = 0;
 /// Dead rows as words of bits.
@@ -82,7 +84,7 @@ pub(super) fn decode(body: &[u8]) -> Option<(MessagesState, &[u8])> {
         let number = take_u32(bytes)?;
         let base = take_varint(bytes)?;
         let last = base.checked_add(take_varint(bytes)?)?;
-        let rows = take_u32(bytes)?;
+        let rows = take_u32(bytes).filter(|rows| *rows < ROWS_MAX)?;
         state.sections.push(SectionState {
             number,
             base,
