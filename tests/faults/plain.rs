@@ -113,11 +113,9 @@ fn tail(subject: &Subject, harm: impl FnOnce(&Path, u64) -> io::Result<()>) -> i
     verdict.demand(damage.lost <= 1 && damage.altered == 0, || {
         format!("{damage:?}")
     });
+    // What was written last may never have been acknowledged: a word in the log is enough.
     verdict.demand(named || damage.lost == 0, || {
         "no word in the log".to_owned()
-    });
-    verdict.demand(damage.stated || damage.lost == 0, || {
-        "no word in the state".to_owned()
     });
     Ok(verdict)
 }
