@@ -1,7 +1,8 @@
 //! What the owner thread pays per message (in CPU time, so that a busy machine matters less), what
 //! a key costs in memory, and how long opening and syncing take (wall time).
 //!
-//! `cargo run --release -p jetwake-storage --example costs [directory [one of the measurements]]`
+//! `cargo run --release -p jetwake-storage --example costs [directory [one of the measurements
+//! [aes or chacha]]]`; `all` is every measurement.
 // A measurement needs a clock, threads and files, and prints.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jetwake_storage::{
-    Appended, FileMessages, Insert, JournalWriter, Kind, MemoryMessages, MessageStore, Opened,
-    Options, RealDisk, Record, Store,
+    Appended, Cipher, Encryption, FileMessages, Insert, JournalWriter, Kind, MemoryMessages,
+    MessageStore, Opened, Options, RealDisk, Record, Store,
 };
 
 const MESSAGES: u64 = 1_000_000;
@@ -26,7 +27,10 @@ fn main() {
     let dir = dir.join(format!("jetwake-costs-{}", std::process::id()));
     let only = args.next();
     let measure = |what: &str, run: &dyn Fn(&Path)| {
-        if only.as_deref().is_none_or(|only| only == what) {
+        if only
+            .as_deref()
+            .is_none_or(|only| only == what || only == "all")
+        {
             run(&dir.join(what));
         }
     };
@@ -40,7 +44,15 @@ fn main() {
 }
 
 fn open(dir: &Path, seed: u64) -> Opened {
-    Store::open(Arc::new(RealDisk), dir, Options::new(seed)).unwrap()
+    let mut options = Options::new(seed);
+    let cipher = match std::env::args().nth(3).as_deref() {
+        Some("aes") => Some(Cipher::Aes),
+        Some("chacha") => Some(Cipher::ChaCha),
+        _ => None,
+    };
+    let encryption = |cipher| Encryption::new(cipher, b"key", None, &[seed as u8; 32]);
+    options.encryption = cipher.map(encryption);
+    Store::open(Arc::new(RealDisk), dir, options).unwrap()
 }
 
 /// CPU time of this thread, as far as the system has counted it.
