@@ -39,13 +39,16 @@ pub(super) type Cell = Result<Vec<Run>, String>;
 /// What one side does: rows that share it share its runs.
 #[derive(Clone, Debug, PartialEq)]
 struct Job {
+    /// The column: a program that is compared with itself is run twice.
+    number: usize,
     side: Side,
     work: Work,
 }
 
 impl Job {
-    fn of(row: &Row, side: &Side) -> Self {
+    fn of(row: &Row, number: usize, side: &Side) -> Self {
         let mut job = Job {
+            number,
             side: side.clone(),
             work: row.work.clone(),
         };
@@ -67,20 +70,7 @@ pub(super) fn run(
     ground: &Ground,
     progress: &mut Progress,
 ) -> Vec<Vec<Cell>> {
-    let mut jobs: Vec<Job> = Vec::new();
-    let mut of_row: Vec<Vec<usize>> = Vec::new();
-    for row in rows {
-        let number_of = |side: &Side| {
-            let job = Job::of(row, side);
-            jobs.iter()
-                .position(|known| *known == job)
-                .unwrap_or_else(|| {
-                    jobs.push(job);
-                    jobs.len() - 1
-                })
-        };
-        of_row.push(row.sides.iter().map(number_of).collect());
-    }
+    let (jobs, of_row) = list(rows);
     progress.begin(jobs.len() * runs as usize);
     let mut cells: HashMap<usize, Cell> = HashMap::new();
     for round in 0..runs {
@@ -112,6 +102,25 @@ pub(super) fn run(
         .iter()
         .map(|sides| sides.iter().map(cell).collect())
         .collect()
+}
+
+/// What there is to do, and for each row which of it its sides do.
+fn list(rows: &[Row]) -> (Vec<Job>, Vec<Vec<usize>>) {
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut of_row = Vec::new();
+    for row in rows {
+        let place = |(number, side): (usize, &Side)| {
+            let job = Job::of(row, number, side);
+            jobs.iter()
+                .position(|known| *known == job)
+                .unwrap_or_else(|| {
+                    jobs.push(job);
+                    jobs.len() - 1
+                })
+        };
+        of_row.push(row.sides.iter().enumerate().map(place).collect());
+    }
+    (jobs, of_row)
 }
 
 fn once(job: &Job, ground: &Ground) -> io::Result<Run> {
@@ -171,5 +180,33 @@ fn finished(sample: Sample, check: String) -> Run {
         value: sample.messages as f64 / sample.elapsed.as_secs_f64(),
         sample: Some(sample),
         check,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::plan::{self, Scale};
+    use crate::bench::scenario::Scenario;
+
+    #[test]
+    fn rows_share_runs_and_sides_never_do() {
+        let side = |storage| Side {
+            program: None,
+            storage,
+        };
+        let row = |scenario, storages: [Storage; 2]| {
+            let params = plan::params(scenario, Scale::SINGLE);
+            plan::row(params, storages.map(side).to_vec())
+        };
+        use Storage::{Durable, Lazy};
+        let (jobs, of_row) = list(&[
+            row(Scenario::PublishSync, [Durable, Lazy]),
+            row(Scenario::PublishSync, [Durable, Durable]),
+            row(Scenario::Core, [Durable, Lazy]),
+            row(Scenario::Core, [Lazy, Durable]),
+        ]);
+        assert_eq!(of_row, [[0, 1], [0, 2], [3, 4], [3, 4]]);
+        assert_eq!(jobs.len(), 5);
     }
 }
