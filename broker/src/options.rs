@@ -54,6 +54,8 @@ pub struct Options {
     pub jetstream: Option<JetStreamOptions>,
     /// Length that journal files grow to, and bytes of complete ones that are kept; 32 MiB if `None`.
     pub journal_file_max: Option<u32>,
+    /// Time in which everything that is stored in files is read once, to find rot; zero for never, 30 days if `None`.
+    pub scrub_period: Option<Duration>,
     /// The monitoring listener, off if `None`.
     pub monitor: Option<MonitorOptions>,
     /// Free text shown by monitoring.
@@ -113,8 +115,6 @@ pub struct JetStreamOptions {
     pub max_file: Option<u64>,
     /// When an acknowledged message is on disk.
     pub sync: SyncPolicy,
-    /// Time in which everything that is stored in files is read once, to find rot; zero for never.
-    pub scrub_period: Duration,
     /// JetStream domain.
     pub domain: Option<String>,
     /// Whether unknown fields of API requests are errors.
@@ -167,7 +167,6 @@ impl Default for JetStreamOptions {
             max_memory: None,
             max_file: None,
             sync: SyncPolicy::Always,
-            scrub_period: Duration::from_secs(30 * 86_400),
             domain: None,
             strict: true,
             limits: JetStreamLimits::default(),
@@ -272,6 +271,7 @@ impl Default for Options {
             max_closed_clients: 10_000,
             jetstream: None,
             journal_file_max: None,
+            scrub_period: None,
             monitor: None,
             server_tags: Vec::new(),
             config_digest: String::new(),

@@ -22,6 +22,8 @@ pub(super) fn apply(node: &Node, options: &mut Options, findings: &mut Findings<
             "journal_file_max" => {
                 journal_file(node).map(|bytes| options.journal_file_max = Some(bytes))
             }
+            "scrub_period" => values::duration(node, "scrub_period", findings)
+                .map(|period| options.scrub_period = Some(period)),
             _ if entry.used => Ok(()),
             _ => {
                 findings.unknown(&entry.key, node, &[]);

@@ -172,6 +172,8 @@ fn the_block_of_our_own_is_checked() {
     let options = good("jetwake { journal_file_max: 1MiB }");
     assert_eq!(options.journal_file_max, Some(1 << 20));
     assert!(options.jetstream.is_none());
+    let options = good("jetwake { scrub_period: \"240h\" }");
+    assert_eq!(options.scrub_period, Some(Duration::from_secs(240 * 3600)));
     assert!(errors("jetwake { journal_file_max: 1KB }")[0].contains("between 256KB and 1GB"));
     assert!(errors("jetwake { fast: true }")[0].contains("fast"));
 }

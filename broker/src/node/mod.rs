@@ -277,7 +277,11 @@ fn settings(
         max_memory: limits.max_memory,
         max_file: limits.max_file,
         max_pending: options.max_pending as u64,
-        scrub_period: i64::try_from(jetstream.scrub_period.as_nanos()).unwrap_or(i64::MAX),
+        scrub_period: options
+            .scrub_period
+            .map_or(defaults.scrub_period, |period| {
+                i64::try_from(period.as_nanos()).unwrap_or(i64::MAX)
+            }),
         max_ack_pending: jetstream.limits.max_ack_pending,
         max_request_batch: jetstream.limits.max_request_batch,
         max_duplicate_window: i64::try_from(jetstream.limits.duplicate_window.as_nanos())
