@@ -26,6 +26,7 @@ fn try_open(disk: &FaultDisk, seed: u64) -> Option<Opened> {
         journal_first: 8 << 10,
         journal_max: 16 << 10,
         encryption: None,
+        adopt_least: 0,
     };
     match Store::open(Arc::new(disk.clone()), Path::new(DIR), options) {
         Err(StoreError::Old(_)) => None,

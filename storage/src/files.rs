@@ -49,6 +49,7 @@ pub(crate) fn file_number(kind: &str, name: &str) -> Option<u32> {
 #[derive(Debug)]
 pub(crate) struct RecordFile {
     pub(crate) name: String,
+    pub(crate) generation: u64,
     seed: Seed,
     key: Unlocked,
     /// Every mapping of the file holds a clone.
@@ -61,6 +62,7 @@ impl RecordFile {
     pub(crate) fn new(name: String, generation: u64, key: Unlocked) -> Self {
         Self {
             name,
+            generation,
             seed: Seed::new(generation),
             key,
             lease: Arc::new(()),
@@ -291,21 +293,39 @@ type Slots = HashMap<u32, Slot, foldhash::fast::FixedState>;
 struct Table {
     journal: Slots,
     segments: Slots,
+    /// Segments whose records lie in a journal file, and which.
+    adopted: HashMap<u32, u32, foldhash::fast::FixedState>,
     /// The open files, longest open first.
     open: VecDeque<Location>,
     open_max: usize,
 }
 
 impl Table {
-    fn get(&self, location: Location) -> Option<&Slot> {
+    /// The file that holds the record of a location.
+    fn body(&self, location: Location) -> Location {
         match location {
+            Location::Segment { file, offset } if !self.adopted.is_empty() => {
+                match self.adopted.get(&file) {
+                    Some(journal) => Location::Journal {
+                        file: *journal,
+                        offset,
+                    },
+                    None => location,
+                }
+            }
+            _ => location,
+        }
+    }
+
+    fn get(&self, location: Location) -> Option<&Slot> {
+        match self.body(location) {
             Location::Journal { file, .. } => self.journal.get(&file),
             Location::Segment { file, .. } => self.segments.get(&file),
         }
     }
 
     fn get_mut(&mut self, location: Location) -> Option<&mut Slot> {
-        match location {
+        match self.body(location) {
             Location::Journal { file, .. } => self.journal.get_mut(&file),
             Location::Segment { file, .. } => self.segments.get_mut(&file),
         }
@@ -334,12 +354,12 @@ impl Table {
                 None => {}
             }
         }
-        self.open.push_back(at_start(location));
+        self.open.push_back(at_start(self.body(location)));
         (open, closed)
     }
 
     fn close(&mut self, location: Location) -> Option<Arc<OpenFile>> {
-        let file = at_start(location);
+        let file = at_start(self.body(location));
         self.open.retain(|open| *open != file);
         self.get_mut(location)?.open.take()
     }
@@ -403,6 +423,7 @@ impl Files {
             table: RwLock::new(Table {
                 journal: Slots::default(),
                 segments: Slots::default(),
+                adopted: HashMap::default(),
                 open: VecDeque::new(),
                 open_max: OPEN_MAX,
             }),
@@ -458,8 +479,25 @@ impl Files {
         self.table.write().segments.insert(number, Slot::new(file));
     }
 
+    /// From now on the records of a segment are those of a journal file.
+    pub(crate) fn adopt(&self, number: u32, journal: u32) {
+        self.table.write().adopted.insert(number, journal);
+    }
+
+    /// A segment is gone and the journal file that holds its records is not.
+    pub(crate) fn release(&self, number: u32) {
+        self.table.write().adopted.remove(&number);
+    }
+
+    /// Takes out the file that holds a segment's records.
     pub(crate) fn take_segment(&self, number: u32) -> Option<Arc<RecordFile>> {
         let mut table = self.table.write();
+        if let Some(journal) = table.adopted.get(&number).copied() {
+            drop(table);
+            let record = self.take_journal(journal);
+            self.table.write().adopted.remove(&number);
+            return record;
+        }
         let _closed = table.close(Location::Segment {
             file: number,
             offset: 0,

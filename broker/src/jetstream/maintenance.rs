@@ -141,8 +141,12 @@ impl Core {
 
     /// Has a spare file and a reserve made.
     fn keep_ready(&mut self, out: &mut dyn Outbox) {
+        let store = &self.log.store;
+        let begun = !matches!(self.maintenance.round, Round::Idle);
+        let due = || store.plan_retire(self.log.durable(), self.settings.keep);
+        let recycling = !store.is_full() && (begun || due().is_some());
         if !self.maintenance.making_spare
-            && let Some(job) = self.log.store.plan_spare()
+            && let Some(job) = self.log.store.plan_spare(recycling)
         {
             self.maintenance.making_spare = true;
             out.run(Job::Spare(job));

@@ -6,6 +6,7 @@
 mod checkpoint;
 mod journal;
 mod key;
+mod picks;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub(crate) use journal::{
     BATCH_HEADER, BATCHES_START, BatchHeader, FILE_HEADER, FileHeader, HEADER_COPIES, WATERMARK_AT,
     decode_watermark, encode_watermark, find_batch,
 };
+pub(crate) use picks::{Picks, encode_picks};
 pub(crate) use record::{
     HeaderError, RECORD_HEADER, RecordHeader, encode_record, encode_sealed, padded, record_size,
     restamp,

@@ -137,6 +137,9 @@ pub(crate) struct DirectoryEntry {
     pub(crate) records: (u32, u32),
     /// Times never fall from one row to the next.
     pub(crate) ascending: bool,
+    /// How many rows more the file would have if all of it were rows like these: what else is in
+    /// it, when it is an adopted journal file.
+    pub(crate) garbage: u32,
 }
 
 impl DirectoryEntry {
@@ -168,6 +171,7 @@ impl DirectoryEntry {
         put(&mut bytes, 76, self.records.1.to_le_bytes());
         let flags = if self.ascending { ASCENDING } else { 0 };
         put(&mut bytes, 80, flags.to_le_bytes());
+        put(&mut bytes, 84, self.garbage.to_le_bytes());
         bytes
     }
 
@@ -187,6 +191,7 @@ impl DirectoryEntry {
             rows_sum: fields.u32(68),
             records: (fields.u32(72), fields.u32(76)),
             ascending: fields.u32(80) & ASCENDING != 0,
+            garbage: fields.u32(84),
         }
     }
 }

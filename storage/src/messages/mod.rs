@@ -25,7 +25,7 @@ use bytes::Bytes;
 pub use file::{FileBodies, FileMessages};
 pub(crate) use file::{MessagesState, SectionState, size_of};
 pub use memory::{Heap, MemoryMessages};
-pub(crate) use moving::{CopyPlan, MovedGroup};
+pub(crate) use moving::{CopyItem, CopyPlan, MovedGroup};
 pub(crate) use sealed::{DeadRows, Sealed};
 pub use store::{Bodies, Messages, Removal};
 

@@ -122,10 +122,19 @@ impl PlannedPart {
 }
 
 impl CopyPlan {
-    /// What the messages count for.
-    pub(crate) fn bytes(&self) -> u64 {
-        let items = self.parts.iter().flat_map(PlannedPart::items);
+    /// What the messages that are not in certain journal files count for.
+    pub(crate) fn bytes_outside(&self, inside: impl Fn(u32) -> bool) -> u64 {
+        let copied = |item: &CopyItem| match item.location {
+            Location::Journal { file, .. } => !inside(file),
+            Location::Segment { .. } => true,
+        };
+        let items = self.items().filter(copied);
         items.map(|item| u64::from(item.size)).sum()
+    }
+
+    /// All messages, ascending.
+    pub(crate) fn items(&self) -> impl Iterator<Item = CopyItem> + '_ {
+        self.parts.iter().flat_map(PlannedPart::items)
     }
 
     /// The answer to the plan, without sections yet.

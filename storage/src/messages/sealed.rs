@@ -186,7 +186,8 @@ impl Sealed {
 
     /// Whether copying what is alive would free more than it costs.
     pub(super) fn is_sparse(&self) -> bool {
-        self.live * 2 < self.tables.len()
+        let entry = &self.tables.entry;
+        u64::from(self.live) * 2 < u64::from(entry.rows) + u64::from(entry.garbage)
     }
 
     pub(super) fn id(&self, key: u32) -> KeyId {

@@ -1,4 +1,6 @@
-//! Writing a segment: records first, group by group, then the tables.
+//! Writing a segment: records first, group by group, then the tables. The records may also lie in a
+//! journal file that is complete; then the tables are all there is, after a list of the sequences of
+//! each section, by which the rows can be made again from that file.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use crate::error::StoreError;
 use crate::files::{Files, SEGMENT, file_name};
 use crate::format::{
     BodyRef, DirectoryEntry, RECORD_HEADER, RecordHeader, Row, Seed, SegmentHeader, Trailer,
-    padded, restamp,
+    encode_picks, padded, restamp,
 };
 use crate::messages::KeyId;
 
@@ -54,6 +56,8 @@ pub(crate) struct BuiltSection {
 pub(crate) struct SegmentBuilder {
     number: u32,
     generation: u64,
+    /// Where the records are.
+    body: BodyRef,
     seed: Seed,
     key: Unlocked,
     /// The encoded key block, if there is one.
@@ -71,7 +75,13 @@ fn temporary(number: u32) -> String {
 }
 
 impl SegmentBuilder {
-    pub(crate) fn create(files: &Files, number: u32, generation: u64) -> Result<Self, StoreError> {
+    /// Begins a segment; with a `body` other than the default its records lie there.
+    pub(crate) fn create(
+        files: &Files,
+        number: u32,
+        generation: u64,
+        body: BodyRef,
+    ) -> Result<Self, StoreError> {
         let name = temporary(number);
         let created = files.disk.create(&files.path(&name));
         let file = created.map_err(|error| StoreError::io("create", name, error))?;
@@ -83,7 +93,7 @@ impl SegmentBuilder {
         let header = SegmentHeader {
             number,
             generation,
-            body: BodyRef::default(),
+            body,
             encrypted: key.is_some(),
         };
         let mut buffer = header.encode().to_vec();
@@ -91,6 +101,7 @@ impl SegmentBuilder {
         Ok(Self {
             number,
             generation,
+            body,
             seed: Seed::new(generation),
             key: key.map(Arc::new),
             block,
@@ -158,6 +169,35 @@ impl SegmentBuilder {
         Ok(())
     }
 
+    /// Adds a message that lies in the body; `name` is asked for when its key is new here.
+    pub(crate) fn refer<E>(
+        &mut self,
+        row: &NewRow<'_>,
+        (offset, end): (u32, u32),
+        name: impl FnOnce() -> Result<Box<[u8]>, E>,
+    ) -> Result<(), E> {
+        let Some(section) = self.sections.last_mut() else {
+            return Ok(());
+        };
+        if !section.keys.contains_key(&row.key) {
+            let name = name()?;
+            section.add(
+                &NewRow {
+                    name: &name,
+                    ..*row
+                },
+                offset,
+            );
+        } else {
+            section.add(row, offset);
+        }
+        if section.draft.rows.len() == 1 {
+            section.records.0 = offset;
+        }
+        section.records.1 = end;
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), StoreError> {
         let wrote = self
             .file
@@ -169,15 +209,27 @@ impl SegmentBuilder {
     }
 
     /// Writes the tables and gives the file its name; the directory is not synced yet.
-    pub(crate) fn seal(mut self, files: &Files) -> Result<Vec<BuiltSection>, StoreError> {
+    /// `share` is how much of the file's records are rows.
+    pub(crate) fn seal(
+        mut self,
+        files: &Files,
+        share: f64,
+    ) -> Result<Vec<BuiltSection>, StoreError> {
         let mut directory = Vec::new();
         let mut built = Vec::new();
         let sections = std::mem::take(&mut self.sections);
+        if self.body != BodyRef::default() {
+            for section in &sections {
+                let rows = section.draft.rows.iter().map(|row| row.seq);
+                let at = self.len() as u32;
+                encode_picks(&mut self.buffer, self.seed, at, section.group, rows);
+            }
+        }
         for section in sections
             .into_iter()
             .filter(|section| !section.draft.rows.is_empty())
         {
-            let (entry, section) = self.write_tables(section)?;
+            let (entry, section) = self.write_tables(section, share)?;
             directory.extend_from_slice(&entry.encode());
             built.push(section);
         }
@@ -188,7 +240,7 @@ impl SegmentBuilder {
             sections: built.len() as u32,
             directory_sum: crc32c::crc32c(&directory),
             records_sum: self.records_sum,
-            body: BodyRef::default(),
+            body: self.body,
             encrypted: self.key.is_some(),
         };
         self.buffer.extend_from_slice(&directory);
@@ -208,6 +260,7 @@ impl SegmentBuilder {
     fn write_tables(
         &mut self,
         mut section: SectionBuilder,
+        share: f64,
     ) -> Result<(DirectoryEntry, BuiltSection), StoreError> {
         let mut encoded = section.draft.encode();
         let mut by_draft = vec![KeyId(0); encoded.order.len()];
@@ -220,6 +273,7 @@ impl SegmentBuilder {
             group: section.group,
             keys_at,
             records: section.records,
+            garbage: (f64::from(encoded.entry.rows) * (1.0 / share - 1.0)) as u32,
             ..encoded.entry
         };
         if let Some(key) = &self.key {
@@ -238,6 +292,10 @@ impl SegmentBuilder {
             self.flush()?;
         }
         Ok((entry, built))
+    }
+
+    pub(crate) fn body(&self) -> BodyRef {
+        self.body
     }
 
     pub(crate) fn number(&self) -> u32 {

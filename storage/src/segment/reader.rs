@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::tables::{Places, SectionTables};
-use super::walk::{self, Found};
+use super::walk::{self, Found, Source};
 use crate::crypt::{Unlocked, unlock};
 use crate::disk::{DiskFile, Map};
 use crate::error::StoreError;
-use crate::files::{Files, SEGMENT, file_name};
+use crate::files::{Files, JOURNAL, SEGMENT, file_name};
 use crate::format::{
-    DIRECTORY_ENTRY, DirectoryEntry, HeadError, KEY_BLOCK, KEY_BLOCK_AT, KEY_ENTRY, RECORD_HEADER,
-    ROW, SEGMENT_HEADER, SegmentHeader, Trailer, key_block_behind, padded,
+    BodyRef, DIRECTORY_ENTRY, DirectoryEntry, HeadError, KEY_BLOCK, KEY_BLOCK_AT, KEY_ENTRY,
+    RECORD_HEADER, ROW, SEGMENT_HEADER, SegmentHeader, Trailer, key_block_behind, padded,
 };
 
 /// An open segment whose identity was found.
@@ -22,8 +22,10 @@ pub(crate) struct SegmentReader {
     number: u32,
     pub(crate) generation: u64,
     pub(crate) key: Unlocked,
-    /// Length of the file.
+    /// Length of the file that holds the records.
     size: u64,
+    /// The journal file that holds the records, unless they are in this file.
+    pub(crate) body: Option<BodyRef>,
     /// The file from `origin` on: all of it, or the part with the tables.
     bytes: Bytes,
     origin: u64,
@@ -125,12 +127,20 @@ impl SegmentReader {
             return Err(SegmentError::Unusable(why));
         }
         let block = if encrypted { KEY_BLOCK as u64 } else { 0 };
+        let body = match (&header, &trailer) {
+            (Some(header), _) => header.body,
+            (None, trailer) => trailer.map(|trailer| trailer.body).unwrap_or_default(),
+        };
+        let body = Some(body).filter(|body| body.file > 0);
+        let holder = body.map(|body| files.path(&file_name(JOURNAL, body.file)));
+        let held = holder.and_then(|path| files.disk.open(&path).and_then(|file| file.size()).ok());
         let mut reader = Self {
             files: Arc::clone(files),
             number,
             generation,
             key,
-            size,
+            size: held.unwrap_or(size),
+            body,
             bytes: Bytes::new(),
             origin: 0,
             map: None,
@@ -186,6 +196,14 @@ impl SegmentReader {
         entry(at as usize).filter(|entry| (entry.group, entry.base) == (group, base))
     }
 
+    fn source(&self) -> Source {
+        Source {
+            number: self.number,
+            generation: self.generation,
+            body: self.body,
+        }
+    }
+
     fn slice(&self, from: u64, len: u64) -> Option<Bytes> {
         let start = usize::try_from(from.checked_sub(self.origin)?).ok()?;
         let end = start.checked_add(usize::try_from(len).ok()?)?;
@@ -219,8 +237,7 @@ impl SegmentReader {
         let rows = self.slice(entry.rows_at, rows)?;
         let places = Places {
             files: Arc::clone(&self.files),
-            number: self.number,
-            generation: self.generation,
+            source: self.source(),
             key: self.key.clone(),
             map: self.map.clone(),
         };
@@ -252,10 +269,10 @@ impl SegmentReader {
         if let Some(entry) = found.filter(same) {
             known.records = entry.records;
         }
-        let (files, number, generation) = (&self.files, self.number, self.generation);
+        let (files, source) = (&self.files, self.source());
         let walked = self
             .walked
-            .get_or_insert_with(|| walk::records(files, number, generation, self.key.as_deref()));
+            .get_or_insert_with(|| walk::records(files, &source, self.key.as_deref()));
         let (mut draft, lost) = walk::tables_again(walked, &known);
         let encoded = draft.encode();
         let entry = DirectoryEntry {
@@ -266,8 +283,7 @@ impl SegmentReader {
         let (keys, rows) = (Bytes::from(encoded.keys), Bytes::from(encoded.rows));
         let places = Places {
             files: Arc::clone(files),
-            number,
-            generation,
+            source,
             key: self.key.clone(),
             map: None,
         };

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::walk;
+use super::walk::{self, Source};
 use crate::crypt::Unlocked;
 use crate::disk::Map;
 use crate::files::{Files, SEGMENT, file_name};
@@ -20,8 +20,8 @@ use crate::messages::Location;
 #[derive(Debug)]
 pub(super) struct Places {
     pub(super) files: Arc<Files>,
-    pub(super) number: u32,
-    pub(super) generation: u64,
+    /// The segment, and the file that holds its records.
+    pub(super) source: Source,
     pub(super) key: Unlocked,
     /// The mapping that they lie in, unless they are in memory.
     pub(super) map: Option<Map>,
@@ -59,7 +59,7 @@ impl SectionTables {
 
     /// Number of the segment.
     pub(crate) fn number(&self) -> u32 {
-        self.places.number
+        self.places.source.number
     }
 
     /// How many keys.
@@ -236,11 +236,11 @@ impl SectionTables {
         if let Some(keys) = self.read_part(self.entry.keys_at, len, self.entry.keys_sum) {
             return keys;
         }
-        let (files, number) = (&self.places.files, self.places.number);
+        let (files, number) = (&self.places.files, self.places.source.number);
         let name = file_name(SEGMENT, number);
         let group = self.entry.group;
         files.note_damage(format!("{name}: the keys of group {group} are damaged"));
-        let found = walk::records(files, number, self.places.generation, None);
+        let found = walk::records(files, &self.places.source, self.places.key.as_deref());
         let (mut draft, lost) = walk::tables_again(&found, &self.entry);
         if lost.is_empty() {
             return Bytes::from(draft.encode().keys);
@@ -251,7 +251,7 @@ impl SectionTables {
     /// A part of the tables, read from the file itself.
     fn read_part(&self, at: u64, len: u64, sum: u32) -> Option<Bytes> {
         let files = &self.places.files;
-        let name = file_name(SEGMENT, self.places.number);
+        let name = file_name(SEGMENT, self.places.source.number);
         let file = files.disk.open(&files.path(&name)).ok()?;
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         file.read_at(at, &mut bytes).ok()?;
@@ -264,7 +264,7 @@ impl SectionTables {
         if let Some(rows) = self.read_part(self.entry.rows_at, len, self.entry.rows_sum) {
             return rows;
         }
-        let (files, number) = (&self.places.files, self.places.number);
+        let (files, number) = (&self.places.files, self.places.source.number);
         let name = file_name(SEGMENT, number);
         let group = self.entry.group;
         files.note_damage(format!("{name}: the rows of group {group} are damaged"));
@@ -275,12 +275,7 @@ impl SectionTables {
         if let Some((file, _)) = files.find(location) {
             file.mark_damaged();
         }
-        let found = walk::records(
-            files,
-            number,
-            self.places.generation,
-            self.places.key.as_deref(),
-        );
+        let found = walk::records(files, &self.places.source, self.places.key.as_deref());
         walk::rows_again(self, found)
     }
 

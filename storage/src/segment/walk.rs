@@ -11,9 +11,10 @@ use hashbrown::HashMap;
 use super::draft::{Draft, encode_rows};
 use super::tables::SectionTables;
 use crate::crypt::{FileKey, TAG};
-use crate::files::{Files, SEGMENT, file_name};
+use crate::files::{Files, JOURNAL, SEGMENT, file_name};
 use crate::format::{
-    DirectoryEntry, HeaderError, Kind, RECORD_HEADER, RecordHeader, Row, SEGMENT_HEADER, Seed,
+    BATCHES_START, BodyRef, DirectoryEntry, HeaderError, Kind, Picks, RECORD_HEADER, RecordHeader,
+    Row, SEGMENT_HEADER, Seed,
 };
 
 /// A record that was found.
@@ -26,26 +27,88 @@ pub(super) struct Found {
     name: Option<Box<[u8]>>,
 }
 
-/// Every message record of a segment whose header proves itself.
-pub(super) fn records(
-    files: &Files,
-    number: u32,
-    generation: u64,
-    key: Option<&FileKey>,
-) -> Vec<Found> {
-    let mut found = Vec::new();
-    let name = file_name(SEGMENT, number);
-    let bytes = files.disk.open(&files.path(&name)).and_then(|file| {
+/// A segment, and where its records are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) number: u32,
+    pub(super) generation: u64,
+    /// A journal file instead of the segment itself.
+    pub(super) body: Option<BodyRef>,
+}
+
+fn read(files: &Files, name: &str) -> Option<Vec<u8>> {
+    let bytes = files.disk.open(&files.path(name)).and_then(|file| {
         let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(0)];
         file.read_at(0, &mut bytes)?;
         Ok(bytes)
     });
-    let Ok(bytes) = bytes else {
+    if bytes.is_err() {
         files.note_damage(format!("{name}: cannot be read"));
+    }
+    bytes.ok()
+}
+
+/// Every message record of a segment whose header proves itself.
+pub(super) fn records(files: &Files, source: &Source, key: Option<&FileKey>) -> Vec<Found> {
+    let name = file_name(SEGMENT, source.number);
+    let Some(body) = source.body else {
+        return in_file(files, &name, (source.generation, key), SEGMENT_HEADER);
+    };
+    let journal = file_name(JOURNAL, body.file);
+    // What is encrypted is not adopted.
+    let mut found = in_file(
+        files,
+        &journal,
+        (body.generation, None),
+        BATCHES_START as usize,
+    );
+    let picks = read(files, &name).map(|bytes| picks(&bytes, source.generation));
+    let picks = picks.unwrap_or_default();
+    found.retain(|found| {
+        let seq = found.row.seq;
+        let mut lists = picks.get(&found.group).into_iter().flatten();
+        // Where the list is lost as well, all that is there must do.
+        let mine = lists.find(|list| {
+            let (first, last) = list.range();
+            (first..=last).contains(&seq)
+        });
+        mine.is_none_or(|list| list.contains(seq))
+    });
+    found
+}
+
+/// By group.
+type Lists = HashMap<u64, Vec<Picks>, FixedState>;
+
+/// The lists of an adopted segment, behind its header.
+fn picks(bytes: &[u8], generation: u64) -> Lists {
+    let seed = Seed::new(generation);
+    let mut lists = Lists::default();
+    let mut at = SEGMENT_HEADER;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        match Picks::decode(rest, seed, at as u32) {
+            Some((list, len)) => {
+                lists.entry(list.group).or_default().push(list);
+                at += len;
+            }
+            None => at += 8,
+        }
+    }
+    lists
+}
+
+fn in_file(
+    files: &Files,
+    name: &str,
+    (generation, key): (u64, Option<&FileKey>),
+    start: usize,
+) -> Vec<Found> {
+    let mut found = Vec::new();
+    let Some(bytes) = read(files, name) else {
         return found;
     };
     let seed = Seed::new(generation);
-    let mut at = SEGMENT_HEADER;
+    let mut at = start;
     let mut opened = Vec::new();
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         match RecordHeader::decode(rest, seed, at as u32) {

@@ -315,19 +315,32 @@ impl Store {
             self.plain.checkpoints.remove(&number);
             remove.push(file_name(CHECKPOINT, number));
         }
+        let mut journal = Vec::new();
+        self.retired = self.retired.max(done.frees.retired);
         for number in done.frees.segments {
             self.segments.remove(&number);
             self.plain.remove_segment(number);
-            let file = self.files.take_segment(number);
-            let damaged = file.is_some_and(|file| file.is_damaged());
+            let body = self.bodies.remove(&number);
+            let file = match body {
+                // The journal still needs it.
+                Some(body) if self.in_use(body) => {
+                    self.files.release(number);
+                    None
+                }
+                _ => self.files.take_segment(number),
+            };
+            let damaged = file.as_ref().is_some_and(|file| file.is_damaged());
             let names = if damaged { &mut aside } else { &mut remove };
             names.push(file_name(SEGMENT, number));
+            // An adopted file goes with the segment.
+            journal.extend(body.zip(file));
         }
-        self.retired = self.retired.max(done.frees.retired);
-        let mut journal = Vec::new();
         while let Some(file) = self.uses.front().filter(|file| file.number <= self.retired) {
             let number = file.number;
             self.uses.pop_front();
+            if self.is_body(number) {
+                continue;
+            }
             journal.extend(self.files.take_journal(number).map(|file| (number, file)));
         }
         let files = Arc::clone(&self.files);

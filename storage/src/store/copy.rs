@@ -1,17 +1,22 @@
 //! Copying what outlives the journal into segments.
 //!
 //! The owner plans what is to be copied, a job copies it on any thread, and the owner puts the new
-//! sections in their places. Nothing depends on the copies until a checkpoint names them.
+//! sections in their places. Nothing depends on the copies until a checkpoint names them. A journal
+//! file that is mostly live is not copied but adopted: a segment with tables refers to it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Store;
+use super::adopt::{Adopted, Candidate, choose, record_len};
 use crate::crypt::Unlocked;
 use crate::error::StoreError;
 use crate::files::{Files, RecordFile, SEGMENT, file_name};
+use crate::format::BodyRef;
 use crate::journal::generation;
-use crate::messages::{CopyPlan, FileMessages, MovedGroup, ReadError, Sealed};
+use crate::messages::{CopyItem, CopyPlan, FileMessages, Location, MovedGroup, ReadError, Sealed};
 use crate::segment::{NewRow, SegmentBuilder, SegmentError, SegmentReader};
 
 /// Groups with less than this share a segment.
@@ -35,6 +40,8 @@ pub struct CopyJob {
     /// A segment to be written anew, however much of it is alive.
     renew: Option<u32>,
     groups: Vec<(u64, CopyPlan)>,
+    /// Journal files that may be adopted.
+    candidates: Vec<Candidate>,
 }
 
 /// What a copy job did.
@@ -42,12 +49,24 @@ pub struct CopyJob {
 pub struct Copied {
     /// Ascending by group.
     groups: Vec<MovedGroup>,
-    /// Number, generation, key, groups.
-    segments: Vec<(u32, u64, Unlocked, Vec<u64>)>,
+    segments: Vec<NewSegment>,
     renewed: Option<u32>,
     /// Messages that could not be read, by group and sequence, with the reason. Relocating removes
     /// them.
     pub lost: Vec<(u64, u64, ReadError)>,
+}
+
+/// The tables of adopted files, by the number of the file.
+type Adopting = BTreeMap<u32, SegmentBuilder>;
+
+#[derive(Debug)]
+struct NewSegment {
+    number: u32,
+    generation: u64,
+    key: Unlocked,
+    groups: Vec<u64>,
+    /// The journal file that it adopts.
+    body: Option<u32>,
 }
 
 impl Copied {
@@ -74,6 +93,7 @@ impl Store {
             rewrite: REWRITE_MAX,
             renew: self.plain.segment(),
             groups: Vec::new(),
+            candidates: self.candidates(through),
         }
     }
 
@@ -83,11 +103,18 @@ impl Store {
         if let Some(number) = copied.renewed {
             self.plain.spend(number);
         }
-        for (number, generation, key, groups) in &copied.segments {
-            let name = file_name(SEGMENT, *number);
-            self.files
-                .add_segment(*number, RecordFile::new(name, *generation, key.clone()));
-            self.segments.insert(*number, groups.clone());
+        for segment in &copied.segments {
+            let number = segment.number;
+            match segment.body {
+                Some(journal) => self.adopt(number, journal),
+                None => {
+                    let name = file_name(SEGMENT, number);
+                    let key = segment.key.clone();
+                    let file = RecordFile::new(name, segment.generation, key);
+                    self.files.add_segment(number, file);
+                }
+            }
+            self.segments.insert(number, segment.groups.clone());
         }
     }
 
@@ -103,6 +130,8 @@ impl CopyJob {
     #[must_use]
     pub fn without_rewriting(mut self) -> Self {
         self.rewrite = 0;
+        // Only a file that is copied can go.
+        self.candidates.clear();
         self
     }
 
@@ -146,17 +175,25 @@ impl CopyJob {
             renewed: self.renew,
             lost: Vec::new(),
         };
+        let adopted = choose(&self.candidates, plans);
+        let mut adopting = Adopting::default();
         let mut shared = None;
         for (at, (_, plan)) in plans.iter().enumerate() {
-            if plan.bytes() >= OWN_SEGMENT {
+            let outside = plan.bytes_outside(|file| adopted.contains_key(&file));
+            if outside >= OWN_SEGMENT {
                 let mut own = None;
-                self.copy(at, plan, &mut own, &mut copied)?;
-                self.close(own, &mut copied)?;
+                self.copy(at, plan, (&mut own, &adopted, &mut adopting), &mut copied)?;
+                self.close(own, 1.0, &mut copied)?;
             } else {
-                self.copy(at, plan, &mut shared, &mut copied)?;
+                let into = (&mut shared, &adopted, &mut adopting);
+                self.copy(at, plan, into, &mut copied)?;
             }
         }
-        self.close(shared, &mut copied)?;
+        self.close(shared, 1.0, &mut copied)?;
+        for (file, builder) in adopting {
+            let share = adopted.get(&file).map_or(1.0, |(_, share)| *share);
+            self.close(Some(builder), share, &mut copied)?;
+        }
         if !copied.segments.is_empty() {
             let synced = self.files.sync_names();
             synced.map_err(|error| StoreError::io("sync", "the store directory", error))?;
@@ -164,12 +201,13 @@ impl CopyJob {
         Ok(copied)
     }
 
-    fn create(&self) -> Result<SegmentBuilder, StoreError> {
+    fn create(&self, body: BodyRef) -> Result<SegmentBuilder, StoreError> {
         let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
         SegmentBuilder::create(
             &self.files,
             number,
             generation(self.seed, SEGMENT_FILES, number),
+            body,
         )
     }
 
@@ -177,13 +215,15 @@ impl CopyJob {
     fn close(
         &self,
         builder: Option<SegmentBuilder>,
+        share: f64,
         copied: &mut Copied,
     ) -> Result<(), StoreError> {
         let Some(builder) = builder else {
             return Ok(());
         };
         let (number, generation) = (builder.number(), builder.generation());
-        let built = builder.seal(&self.files)?;
+        let body = Some(builder.body().file).filter(|file| *file > 0);
+        let built = builder.seal(&self.files, share)?;
         let unusable = |why: &str| {
             let error = std::io::Error::new(std::io::ErrorKind::InvalidData, why);
             StoreError::io("read back", file_name(SEGMENT, number), error)
@@ -211,9 +251,13 @@ impl CopyJob {
                     .push(Sealed::new(Arc::new(tables), section.ids));
             }
         }
-        copied
-            .segments
-            .push((number, generation, reader.key.clone(), groups));
+        copied.segments.push(NewSegment {
+            number,
+            generation,
+            key: reader.key.clone(),
+            groups,
+            body,
+        });
         Ok(())
     }
 
@@ -221,49 +265,97 @@ impl CopyJob {
         &self,
         at: usize,
         plan: &CopyPlan,
-        builder: &mut Option<SegmentBuilder>,
+        (builder, adopted, adopting): (&mut Option<SegmentBuilder>, &Adopted, &mut Adopting),
         copied: &mut Copied,
     ) -> Result<(), StoreError> {
         let group = copied.groups[at].group;
         for part in &plan.parts {
-            let mut begun = false;
+            // Where the last message went: a section goes on as long as that is the same.
+            let mut last: Option<Option<u32>> = None;
             for item in part.items() {
-                let full = |builder: &SegmentBuilder| builder.len() >= SEGMENT_MAX;
-                if builder.as_ref().is_some_and(full) {
-                    self.close(builder.take(), copied)?;
-                    begun = false;
-                }
-                let into = match builder {
-                    Some(into) => into,
-                    None => builder.insert(self.create()?),
+                let body = match item.location {
+                    Location::Journal { file, .. } => adopted.get(&file),
+                    Location::Segment { .. } => None,
                 };
-                if !begun || !into.accepts(item.seq) {
-                    into.begin(group);
-                    begun = true;
-                }
-                let add = |record: &[u8], name: &[u8]| {
-                    let row = NewRow {
-                        seq: item.seq,
-                        timestamp: item.timestamp,
-                        size: item.size,
-                        key: item.key,
-                        name,
-                    };
-                    into.add(&row, record)
+                let target = body.map(|(body, _)| body.file);
+                let begun = last == Some(target);
+                last = Some(target);
+                let added = match body {
+                    Some((body, _)) => {
+                        let builder = match adopting.entry(body.file) {
+                            Entry::Occupied(builder) => builder.into_mut(),
+                            Entry::Vacant(place) => place.insert(self.create(*body)?),
+                        };
+                        self.refer(builder, group, begun, &item)
+                    }
+                    None => self.copy_one(group, begun, &item, builder, copied)?,
                 };
-                match self.files.lend_record(item.seq, item.location, add) {
-                    Ok(added) => added?,
-                    // The disk may give it another time, and the file goes after this.
-                    Err(ReadError::Io { file, reason }) => {
-                        return Err(StoreError::io("read", file, std::io::Error::other(reason)));
-                    }
-                    Err(reason) => {
-                        copied.groups[at].lost.push(item.seq);
-                        copied.lost.push((group, item.seq, reason));
-                    }
+                if let Err(reason) = added {
+                    copied.groups[at].lost.push(item.seq);
+                    copied.lost.push((group, item.seq, reason));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Copies a message into the segment at hand, or a new one.
+    fn copy_one(
+        &self,
+        group: u64,
+        mut begun: bool,
+        item: &CopyItem,
+        builder: &mut Option<SegmentBuilder>,
+        copied: &mut Copied,
+    ) -> Result<Result<(), ReadError>, StoreError> {
+        let full = |builder: &SegmentBuilder| builder.len() >= SEGMENT_MAX;
+        if builder.as_ref().is_some_and(full) {
+            self.close(builder.take(), 1.0, copied)?;
+        }
+        let into = match builder {
+            Some(into) => into,
+            None => {
+                begun = false;
+                builder.insert(self.create(BodyRef::default())?)
+            }
+        };
+        if !begun || !into.accepts(item.seq) {
+            into.begin(group);
+        }
+        let add = |record: &[u8], name: &[u8]| into.add(&row(item, name), record);
+        match self.files.lend_record(item.seq, item.location, add) {
+            Ok(added) => added.map(Ok),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    /// Adds a message to the tables of the file that it lies in.
+    fn refer(
+        &self,
+        builder: &mut SegmentBuilder,
+        group: u64,
+        begun: bool,
+        item: &CopyItem,
+    ) -> Result<(), ReadError> {
+        if !begun || !builder.accepts(item.seq) {
+            builder.begin(group);
+        }
+        let offset = item.location.offset();
+        let place = (offset, offset.saturating_add(record_len(item)));
+        let name = || {
+            let name = |_: &[u8], name: &[u8]| name.into();
+            self.files.lend_record(item.seq, item.location, name)
+        };
+        builder.refer(&row(item, &[]), place, name)
+    }
+}
+
+fn row<'a>(item: &CopyItem, name: &'a [u8]) -> NewRow<'a> {
+    NewRow {
+        seq: item.seq,
+        timestamp: item.timestamp,
+        size: item.size,
+        key: item.key,
+        name,
     }
 }

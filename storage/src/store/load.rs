@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
-use super::{erase, state};
+use super::{adopt, erase, state};
 use crate::crypt::{FileKey, Unlocked, unlock};
 use crate::error::StoreError;
 use crate::files::{CHECKPOINT, Files, RecordFile, SEGMENT, file_name, file_number};
@@ -232,6 +232,10 @@ pub(super) struct Segments {
     pub(super) report: Vec<String>,
     /// Group and sequence of each message that is lost.
     pub(super) lost: Vec<(u64, u64)>,
+    /// Segments whose records lie in journal files, and which.
+    pub(super) bodies: HashMap<u32, u32, FixedState>,
+    /// A segment is named and cannot be used: nobody knows whether it needs a journal file.
+    pub(super) unknown: bool,
 }
 
 impl Segments {
@@ -241,7 +245,18 @@ impl Segments {
         number: u32,
     ) -> Result<Option<&mut SegmentReader>, StoreError> {
         if !self.open.contains_key(&number) {
-            let reader = match SegmentReader::open(files, number) {
+            let opened = SegmentReader::open(files, number).and_then(|reader| {
+                if let Some(body) = reader.body {
+                    adopt::known_again(files, number, body)?;
+                    self.bodies.insert(number, body.file);
+                }
+                Ok(reader)
+            });
+            let reader = match opened {
+                Ok(reader) if reader.body.is_some() => {
+                    self.plain.push(number);
+                    Some(reader)
+                }
                 Ok(reader) => {
                     let file = RecordFile::new(
                         file_name(SEGMENT, number),
@@ -256,6 +271,7 @@ impl Segments {
                 }
                 Err(SegmentError::Unusable(why)) => {
                     self.report.push(why);
+                    self.unknown = true;
                     let file = RecordFile::new(file_name(SEGMENT, number), 0, None);
                     file.mark_damaged();
                     files.add_segment(number, file);

@@ -4,6 +4,7 @@
 //! thread. The owner appends records, learns from the disk thread how far the journal is durable,
 //! and only then inserts messages into the groups' [`FileMessages`] and tells anybody.
 
+mod adopt;
 mod checkpoint;
 mod copy;
 mod erase;
@@ -50,6 +51,9 @@ pub struct Options {
     pub journal_max: u32,
     /// The keys, when what is written is to be encrypted.
     pub encryption: Option<Encryption>,
+    /// Least length of a journal file that becomes the body of a segment when most of it is alive;
+    /// shorter ones are always copied, so that there are few files.
+    pub adopt_least: u32,
 }
 
 impl Options {
@@ -61,6 +65,7 @@ impl Options {
             journal_first: 256 << 10,
             journal_max: 32 << 20,
             encryption: None,
+            adopt_least: 1 << 20,
         }
     }
 }
@@ -97,6 +102,9 @@ pub struct Store {
     /// Newest journal file that is not needed any more.
     retired: u32,
     plain: plain::Plain,
+    /// Segments whose records lie in journal files, and which.
+    bodies: HashMap<u32, u32, FixedState>,
+    adopt_least: u32,
     next_segment: Arc<AtomicU32>,
     last_checkpoint: u32,
     last_spare: u32,

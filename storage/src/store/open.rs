@@ -135,9 +135,9 @@ impl Store {
             listed.map_err(|error| StoreError::io("list", dir.display().to_string(), error))?;
         unlock_all(&files, &names)?;
         let checkpoints = read_checkpoints(&files, &names)?;
-        let mut scan = scan(&files, &names, checkpoints.retired, checkpoints.durable)?;
+        let scan = scan(&files, &names, checkpoints.retired, checkpoints.durable)?;
         let names = without_plain_spares(&files, names)?;
-        tidy(&files, &names, &checkpoints, &mut scan)?;
+        tidy(&files, &names, &checkpoints, &scan)?;
         for file in &scan.files {
             let name = file_name(JOURNAL, file.number);
             let record_file = RecordFile::new(name, file.generation, file.key.clone());
@@ -148,7 +148,9 @@ impl Store {
         }
         let mut store = Self::assemble(files, options, &names, &checkpoints, &scan)?;
         let plain_checkpoints = checkpoints.plain.clone();
-        let recovered = recover(&store.0.files, checkpoints, &scan)?;
+        let mut recovered = recover(&store.0.files, checkpoints, &scan)?;
+        tidy_journal(&store.0.files, &scan.idle, store.0.retired, &mut recovered)?;
+        store.0.bodies = std::mem::take(&mut recovered.bodies);
         if store.0.files.encryption().is_some() {
             let plain = &mut store.0.plain;
             plain.checkpoints = plain_checkpoints;
@@ -234,6 +236,8 @@ impl Store {
             checkpoints: checkpoints.files.clone(),
             retired: checkpoints.retired,
             plain: Plain::default(),
+            bodies: HashMap::default(),
+            adopt_least: options.adopt_least,
             next_segment: Arc::new(AtomicU32::new(highest(SEGMENT).unwrap_or(0) + 1)),
             last_checkpoint: highest(CHECKPOINT).unwrap_or(0),
             last_spare: highest(SPARE).unwrap_or(0),
@@ -265,24 +269,52 @@ fn tidy(
     files: &Files,
     names: &[String],
     checkpoints: &Checkpoints,
-    scan: &mut Scan,
+    scan: &Scan,
 ) -> Result<(), StoreError> {
     for name in scan.unreadable.iter().chain(&checkpoints.set_aside) {
-        let aside = files.path(&format!("{name}.damaged"));
-        let moved = files.disk.rename(&files.path(name), &aside);
-        moved.map_err(|error| StoreError::io("rename", name, error))?;
+        set_aside(files, name)?;
     }
     let unfinished = names.iter().filter(|name| name.ends_with(".tmp")).cloned();
-    let idle = std::mem::take(&mut scan.idle);
-    for name in idle
-        .into_iter()
-        .chain(unfinished)
-        .chain(checkpoints.orphans(names))
-    {
-        let removed = files.disk.remove(&files.path(&name));
-        removed.map_err(|error| StoreError::io("remove", name, error))?;
+    for name in unfinished.chain(checkpoints.orphans(names)) {
+        remove(files, &name)?;
     }
     Ok(())
+}
+
+/// Removes journal files that nothing needs. Those that segments have adopted stay, and as long as
+/// a segment cannot be asked, all are kept somewhere.
+fn tidy_journal(
+    files: &Files,
+    idle: &[String],
+    retired: u32,
+    recovered: &mut Recovered,
+) -> Result<(), StoreError> {
+    let bodies: HashSet<u32, FixedState> = recovered.bodies.values().copied().collect();
+    for name in idle {
+        let number = file_number(JOURNAL, name).unwrap_or(0);
+        if bodies.contains(&number) {
+            continue;
+        }
+        if recovered.unknown && number <= retired {
+            let line = format!("{name}: may belong to a segment that is damaged; set aside");
+            recovered.report.push(line);
+            set_aside(files, name)?;
+        } else {
+            remove(files, name)?;
+        }
+    }
+    Ok(())
+}
+
+fn set_aside(files: &Files, name: &str) -> Result<(), StoreError> {
+    let aside = files.path(&format!("{name}.damaged"));
+    let moved = files.disk.rename(&files.path(name), &aside);
+    moved.map_err(|error| StoreError::io("rename", name, error))
+}
+
+fn remove(files: &Files, name: &str) -> Result<(), StoreError> {
+    let removed = files.disk.remove(&files.path(name));
+    removed.map_err(|error| StoreError::io("remove", name, error))
 }
 
 /// The groups as their checkpoints have them.
@@ -292,6 +324,10 @@ struct Recovered {
     report: Vec<String>,
     lost: Vec<(u64, u64)>,
     plain_segments: Vec<u32>,
+    /// Segments whose records lie in journal files, and which.
+    bodies: HashMap<u32, u32, FixedState>,
+    /// A segment that is needed cannot be asked whether it needs a journal file.
+    unknown: bool,
 }
 
 impl Recovered {
@@ -372,6 +408,7 @@ fn recover(
     lost.sort_unstable();
     let mut report = checkpoints.report;
     let plain_segments = std::mem::take(&mut segments.plain);
+    let (bodies, unknown) = (std::mem::take(&mut segments.bodies), segments.unknown);
     report.extend(segments.into_report(files));
     Ok(Recovered {
         groups,
@@ -379,6 +416,8 @@ fn recover(
         report,
         lost,
         plain_segments,
+        bodies,
+        unknown,
     })
 }
 

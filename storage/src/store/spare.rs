@@ -32,11 +32,16 @@ pub struct SpareDone {
 }
 
 impl Store {
-    /// The next journal file to be made ready, once the store is in use and has none.
+    /// The next journal file to be made ready, once the store is in use and has none. While a round
+    /// runs that may leave an old one to be used again (`recycling`), only one that costs nothing
+    /// is made.
     #[must_use]
-    pub fn plan_spare(&mut self) -> Option<SpareJob> {
+    pub fn plan_spare(&mut self, recycling: bool) -> Option<SpareJob> {
         let size = self.journal.wants_spare()?;
         let fill = self.journal.fills_spares();
+        if fill && recycling {
+            return None;
+        }
         Some(self.spare_job(size, size.min(LEAST), fill))
     }
 

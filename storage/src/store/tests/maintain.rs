@@ -441,6 +441,16 @@ fn check(disk: FaultDisk, snapshots: &[Model], acked: u64, what: &str) -> u64 {
 
 #[test]
 pub(super) fn maintenance_survives_a_crash_after_every_call() {
+    crash_after_every_call();
+}
+
+#[test]
+fn maintenance_that_adopts_files_survives_a_crash_after_every_call() {
+    adopt_files();
+    crash_after_every_call();
+}
+
+fn crash_after_every_call() {
     let disk = FaultDisk::new();
     let (snapshots, acked) = script(&disk);
     assert_eq!((snapshots.len(), acked), (51, 50));
@@ -470,6 +480,16 @@ pub(super) fn maintenance_survives_a_crash_after_every_call() {
 
 #[test]
 pub(super) fn one_flipped_bit_in_segment_or_checkpoint_costs_at_most_one_message() {
+    flip_and_cut();
+}
+
+#[test]
+fn one_flipped_bit_where_files_were_adopted_costs_at_most_one_message() {
+    adopt_files();
+    flip_and_cut();
+}
+
+fn flip_and_cut() {
     let disk = FaultDisk::new();
     let (snapshots, _) = script(&disk);
     let model = &snapshots[50];

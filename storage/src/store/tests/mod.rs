@@ -1,5 +1,6 @@
 //! Whole stores on the fault disk: restarts, crashes after every call, damaged files.
 
+mod adopt;
 mod atrest;
 mod crash;
 mod damage;
@@ -28,11 +29,18 @@ pub(crate) const GROUP: u64 = 7;
 thread_local! {
     /// Whether the stores of this thread are encrypted.
     pub(crate) static ENCRYPTED: Cell<bool> = const { Cell::new(false) };
+    /// Whether this test adopts journal files.
+    static ADOPT_LEAST: Cell<u32> = const { Cell::new(u32::MAX) };
 }
 
 pub(crate) fn encryption(key: &[u8], previous: Option<&[u8]>, seed: u64) -> Encryption {
     let cipher = [Cipher::Aes, Cipher::ChaCha][seed as usize % 2];
     Encryption::new(cipher, key, previous, &[seed as u8; 32])
+}
+
+/// From now on this test adopts journal files that are mostly alive.
+pub(crate) fn adopt_files() {
+    ADOPT_LEAST.set(0);
 }
 
 /// Files as small as they get, so that scripts cross their ends.
@@ -42,6 +50,7 @@ pub(crate) fn options(seed: u64) -> Options {
         journal_first: 8 << 10,
         journal_max: 16 << 10,
         encryption: ENCRYPTED.get().then(|| encryption(b"one", None, seed)),
+        adopt_least: ADOPT_LEAST.get(),
     }
 }
 
@@ -150,7 +159,7 @@ pub(crate) fn maintain(
     retire: bool,
     groups: &mut [(u64, Vec<u8>, Option<&mut FileMessages>)],
 ) -> Result<(), StoreError> {
-    if let Some(job) = store.plan_spare() {
+    if let Some(job) = store.plan_spare(false) {
         let done = job.run()?;
         store.finish_spare(done);
     }

@@ -26,7 +26,7 @@ fn fill(store: &mut Store, writer: &mut JournalWriter, messages: &mut FileMessag
 
 /// What a broker does in the background: whether a spare file could be made.
 fn background(store: &mut Store) -> bool {
-    if let Some(job) = store.plan_spare() {
+    if let Some(job) = store.plan_spare(false) {
         match job.run() {
             Ok(done) => store.finish_spare(done),
             Err(error) => return !store.job_failed(&error),
@@ -150,7 +150,7 @@ fn the_reserve_is_enough_to_move_a_file_that_is_all_alive() {
     for seq in 1..=added {
         messages.get(seq).unwrap().unwrap();
     }
-    assert!(store.plan_spare().is_none(), "the file became a spare");
+    assert!(store.plan_spare(false).is_none(), "the file became a spare");
     assert!(store.is_full(), "there is no reserve");
     // The next life finds the same.
     let opened = open(&disk.crash(5), 2).unwrap();
