@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use serde_json::json;
 
@@ -19,6 +20,8 @@ pub(super) struct ShardOutbox {
     inbox: Arc<Inbox>,
     /// Background jobs run on its blocking threads.
     runtime: tokio::runtime::Handle,
+    /// Every job holds one while it runs: who has the other end sees the last of them end.
+    running: Sender<()>,
     random: Random,
     logger: Logger,
 }
@@ -28,6 +31,7 @@ impl ShardOutbox {
         router: RouterHandle,
         inbox: Arc<Inbox>,
         runtime: tokio::runtime::Handle,
+        running: Sender<()>,
     ) -> Self {
         let logger = router.shared().logger.clone();
         let deliverer = router.deliverer();
@@ -36,6 +40,7 @@ impl ShardOutbox {
             deliverer,
             inbox,
             runtime,
+            running,
             random: Random::new(),
             logger,
         }
@@ -98,6 +103,7 @@ impl Outbox for ShardOutbox {
 
     fn run(&mut self, job: Job) {
         let inbox = Arc::clone(&self.inbox);
+        let running = self.running.clone();
         self.runtime.spawn_blocking(move || {
             // A job that dies leaves files in a state that nobody knows.
             let done = std::panic::catch_unwind(AssertUnwindSafe(|| job.run()));
@@ -105,6 +111,7 @@ impl Outbox for ShardOutbox {
                 Ok(done) => Mail::Job(done),
                 Err(_) => Mail::StoreFailed("a background job died".to_owned()),
             });
+            drop(running);
         });
     }
 

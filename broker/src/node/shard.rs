@@ -4,7 +4,7 @@
 //! hands its journal batch to the disk thread and delivers); then one flush per touched connection. Between two passes
 //! guests may use the core, see [`Desk`].
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use jetwake_storage::{Disk, Encryption, FaultDisk, KeyError, Opened, Report, Store, StoreError};
@@ -109,7 +109,8 @@ fn run(
             return;
         }
     };
-    let mut out = ShardOutbox::new(router, Arc::clone(&inbox), runtime);
+    let (running, jobs) = mpsc::channel();
+    let mut out = ShardOutbox::new(router, Arc::clone(&inbox), runtime, running);
     let mut jetstream = JetStream::new(settings, opened, clock.now(), &mut out);
     if let Some(error) = locked {
         let reason = format!("{error}; its files are left as they are");
@@ -127,6 +128,8 @@ fn run(
     }
     // It ends once everything handed over is written.
     let _ = disk_thread.join();
+    // Nothing is ever sent: this returns when no job touches the directory any more.
+    let _ = jobs.recv();
 }
 
 /// Opens the store. One whose key is missing or wrong is left alone, and JetStream does without it
