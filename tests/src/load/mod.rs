@@ -1,6 +1,6 @@
 //! Load that remembers every promise, and the check that they were kept.
 //!
-//! A [`Site`] is a set of streams of different kinds ([`plan`]), each with its writers, and where it
+//! A [`Site`] is a set of streams of different kinds (`plan`), each with its writers, and where it
 //! fits a worker with double acks and a remover. Everything that the server acknowledged is
 //! remembered; after each restart the streams are read and compared. The rigs decide what happens
 //! between: a kill, a power cut. Nothing here knows how the server stores anything.
