@@ -27,6 +27,7 @@ fn try_open(disk: &FaultDisk, seed: u64) -> Option<Opened> {
         journal_max: 16 << 10,
         encryption: None,
         adopt_least: 0,
+        pack_least: 0,
     };
     match Store::open(Arc::new(disk.clone()), Path::new(DIR), options) {
         Err(StoreError::Old(_)) => None,
@@ -78,7 +79,12 @@ fn maintain(store: &mut Store, messages: &mut [FileMessages]) {
         .expect("files are complete");
     let mut job = store.begin_copy(retire.through);
     for (group, messages) in GROUPS.iter().zip(messages.iter_mut()) {
-        job.add(*group, messages);
+        // One group is compressed.
+        if *group == GROUPS[1] {
+            job.add_compressed(*group, messages);
+        } else {
+            job.add(*group, messages);
+        }
     }
     let copied = job.run().expect("the disk is sound");
     store.finish_copy(&copied);

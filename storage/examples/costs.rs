@@ -37,6 +37,7 @@ fn main() {
     measure("owner", &owner);
     measure("durable", &durable);
     measure("keys", &|_| keys());
+    measure("packed", &packed);
     measure("memory", &|_| memory());
     measure("reopen", &reopen);
     measure("groups", &groups);
@@ -251,6 +252,75 @@ fn durable(dir: &Path) {
         started,
         400 * BATCH,
     );
+}
+
+/// What compression costs and gains with messages like those of many applications.
+fn packed(dir: &Path) {
+    const COUNT: u64 = 200_000;
+    for compressed in [false, true] {
+        let dir = dir.join(compressed.to_string());
+        let Opened {
+            mut store,
+            mut writer,
+            ..
+        } = open(&dir, 5);
+        let mut messages = store.create_group(1, 0);
+        for seq in 1..=COUNT {
+            let (customer, sku) = (seq * 7919 % 1000, seq * 104_729 % 1000);
+            let payload = format!(
+                r#"{{"order":{seq},"customer":"c-{customer}","status":"accepted","total":{},"items":[{{"sku":"sku-{sku}","quantity":2}}]}}"#,
+                customer * sku
+            );
+            let key = format!("orders.{}", seq % 10);
+            let record = Record {
+                payload: payload.as_bytes(),
+                ..record(seq, key.as_bytes())
+            };
+            let appended = store.append(&record);
+            let entry = Insert {
+                payload: record.payload,
+                ..insert(seq, key.as_bytes(), Some(&appended))
+            };
+            messages.insert(&entry).unwrap();
+            if seq % BATCH == 0 {
+                store.seal();
+                writer.write().unwrap();
+            }
+        }
+        writer.sync().unwrap();
+        let started = Cpu::now();
+        // Nothing is adopted, so that both are copied.
+        let mut job = store.begin_copy(u32::MAX).without_rewriting();
+        if compressed {
+            job.add_compressed(1, &mut messages);
+        } else {
+            job.add(1, &mut messages);
+        }
+        let copied = job.run().unwrap();
+        store.finish_copy(&copied);
+        copied.relocate(1, &mut messages);
+        let what = if compressed { "compressed" } else { "plain" };
+        per(&format!("copy, {what}"), started, COUNT);
+        let segments: u64 = std::fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("segment"))
+            .map(|entry| entry.metadata().unwrap().len())
+            .sum();
+        println!(
+            "segments, {what}: {:.1} bytes a message of {:.1} accounted, tables included",
+            segments as f64 / COUNT as f64,
+            messages.state().bytes as f64 / COUNT as f64
+        );
+        for (order, stride) in [("in order", 1), ("anywhere", 7919)] {
+            let started = Cpu::now();
+            let count = if stride == 1 { COUNT } else { COUNT / 10 };
+            for at in 0..count {
+                black_box(messages.get(at * stride % COUNT + 1).unwrap().unwrap());
+            }
+            per(&format!("get {order}, {what}"), started, count);
+        }
+    }
 }
 
 fn resident() -> u64 {

@@ -3,9 +3,10 @@
 //! A file is opened and mapped when it is first read; afterwards the mapping serves every read, and
 //! every record is checked before its bytes are handed out. A mapping needs no open file. At most
 //! [`OPEN_MAX`] files are open or mapped at a time: the one that was not read for long makes room
-//! for the next, and is opened again when somebody asks. Bytes that were handed out own their
-//! mapping and outlive all of this. The table is shared by the owner thread, the disk thread and
-//! the stores of the groups.
+//! for the next, and is opened again when somebody asks. Of a file with compressed records one chunk
+//! is opened at a time, and the last two are kept. Bytes that were handed out own their mapping and
+//! outlive all of this. The table is shared by the owner thread, the disk thread and the stores of
+//! the groups.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,10 +18,11 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
+use crate::chunk::{Chunk, ChunkCache};
 use crate::crypt::{Encryption, Unlocked, scratch};
 use crate::disk::{Disk, DiskFile, DiskLock, Map};
 use crate::error::StoreError;
-use crate::format::{RECORD_HEADER, RecordHeader, Seed};
+use crate::format::{CHUNK_HEADER, ChunkHeader, RECORD_HEADER, RecordHeader, Seed};
 use crate::messages::{Location, ReadError, Stored, StoredRef};
 
 /// Most files that are open or mapped for reading. A process may often open no more than 1024.
@@ -52,6 +54,8 @@ pub(crate) struct RecordFile {
     pub(crate) generation: u64,
     seed: Seed,
     key: Unlocked,
+    /// Its records are in chunks.
+    packed: bool,
     /// Every mapping of the file holds a clone.
     lease: Arc<()>,
     /// Damage was found: the file is set aside instead of being recycled.
@@ -65,9 +69,19 @@ impl RecordFile {
             generation,
             seed: Seed::new(generation),
             key,
+            packed: false,
             lease: Arc::new(()),
             damaged: AtomicBool::new(false),
         }
+    }
+
+    /// A file whose records are in chunks, or not.
+    pub(crate) fn packed(self, packed: bool) -> Self {
+        Self { packed, ..self }
+    }
+
+    pub(crate) fn is_packed(&self) -> bool {
+        self.packed
     }
 
     pub(crate) fn mark_damaged(&self) {
@@ -152,6 +166,29 @@ impl RecordFile {
         loaded.ok_or_else(damaged)
     }
 
+    fn open_chunk(&self, bytes: &[u8], offset: u32) -> Option<Chunk> {
+        let opened = Chunk::open(bytes, self.seed, self.key.as_deref(), offset);
+        opened.map(|(chunk, _)| chunk)
+    }
+
+    /// Reads the chunk at `offset` from the file itself.
+    fn read_chunk(&self, file: &dyn DiskFile, seq: u64, offset: u32) -> Result<Chunk, ReadError> {
+        let failed = |error| self.failure(seq, offset, &error);
+        let mut bytes = vec![0; CHUNK_HEADER];
+        file.read_at(u64::from(offset), &mut bytes)
+            .map_err(failed)?;
+        let damaged = || self.damage(seq, offset);
+        let header = ChunkHeader::decode(&bytes, self.seed, offset).ok_or_else(damaged)?;
+        let len = CHUNK_HEADER + header.stored as usize;
+        if u64::from(offset) + len as u64 > file.size().map_err(failed)? {
+            return Err(damaged());
+        }
+        bytes.resize(len, 0);
+        file.read_at(u64::from(offset), &mut bytes)
+            .map_err(failed)?;
+        self.open_chunk(&bytes, offset).ok_or_else(damaged)
+    }
+
     /// Decrypts the record at the start of `bytes`, which was found unaltered.
     fn decrypt(&self, header: RecordHeader, bytes: &[u8], offset: u32) -> Option<Loaded> {
         let mut record = scratch::take();
@@ -170,6 +207,7 @@ impl RecordFile {
 struct OpenFile {
     record: Arc<RecordFile>,
     content: Content,
+    chunks: ChunkCache,
     /// It was read since somebody looked for one to close.
     used: AtomicBool,
 }
@@ -190,6 +228,7 @@ impl OpenFile {
         Ok(Self {
             record,
             content,
+            chunks: ChunkCache::default(),
             used: AtomicBool::new(false),
         })
     }
@@ -214,6 +253,7 @@ fn find_mapped(map: &Map, seed: Seed, seq: u64, offset: u32) -> Option<RecordHea
 enum Body {
     Mapped(Arc<OpenFile>),
     Copied(Vec<u8>),
+    Unpacked(Arc<Chunk>),
 }
 
 /// A record that proved itself.
@@ -232,6 +272,7 @@ impl Loaded {
                 Content::Plain(_) => &[],
             },
             Body::Copied(bytes) => bytes,
+            Body::Unpacked(chunk) => &chunk.bytes,
         }
     }
 
@@ -244,19 +285,26 @@ impl Loaded {
 
     fn stored(self) -> Stored {
         let header = self.header;
+        let mut at = self.at;
         let bytes = match self.bytes {
             Body::Mapped(open) => match &open.content {
                 Content::Mapped(map) => map.bytes().clone(),
                 Content::Plain(_) => Bytes::new(),
             },
             Body::Copied(bytes) => Bytes::from(bytes),
+            // A message that waits for a slow client must not keep its whole chunk in memory.
+            Body::Unpacked(chunk) => {
+                let body = at..at + header.body_len();
+                at = 0;
+                Bytes::copy_from_slice(&chunk.bytes[body])
+            }
         };
-        let key_end = self.at + header.key_len;
+        let key_end = at + header.key_len;
         let headers_end = key_end + header.headers_len;
         Stored {
             seq: header.seq,
             timestamp: header.timestamp,
-            key: bytes.slice(self.at..key_end),
+            key: bytes.slice(at..key_end),
             headers: bytes.slice(key_end..headers_end),
             payload: bytes.slice(headers_end..headers_end + header.payload_len),
         }
@@ -531,6 +579,15 @@ impl Files {
     fn load(&self, seq: u64, location: Location) -> Result<Loaded, ReadError> {
         let open = self.open(seq, location)?;
         let (record, offset) = (&open.record, location.offset());
+        if record.packed {
+            let chunk = self.chunk(&open, seq, location)?;
+            let (header, at) = chunk.find(seq).ok_or_else(|| record.damage(seq, offset))?;
+            return Ok(Loaded {
+                header,
+                at: at + RECORD_HEADER,
+                bytes: Body::Unpacked(chunk),
+            });
+        }
         match &open.content {
             Content::Plain(file) => record.read(&**file, seq, offset),
             Content::Mapped(map) => {
@@ -556,6 +613,48 @@ impl Files {
                 record.read(&*file, seq, offset)
             }
         }
+    }
+
+    /// The chunk at a location.
+    fn chunk(
+        &self,
+        open: &OpenFile,
+        seq: u64,
+        location: Location,
+    ) -> Result<Arc<Chunk>, ReadError> {
+        let (record, offset) = (&open.record, location.offset());
+        if let Some(chunk) = open.chunks.find(offset) {
+            return Ok(chunk);
+        }
+        let chunk = match &open.content {
+            Content::Plain(file) => record.read_chunk(&**file, seq, offset)?,
+            Content::Mapped(map) => {
+                let bytes = map.bytes().get(offset as usize..).unwrap_or(&[]);
+                let found = record.open_chunk(bytes, offset);
+                match found.filter(|_| !map.is_broken()) {
+                    Some(chunk) => chunk,
+                    None => {
+                        // As with a record that is not found in a mapping.
+                        self.close(location);
+                        let file = record
+                            .open(self)
+                            .map_err(|error| record.failure(seq, offset, &error))?;
+                        record.read_chunk(&*file, seq, offset)?
+                    }
+                }
+            }
+        };
+        let chunk = Arc::new(chunk);
+        open.chunks.put(offset, &chunk);
+        Ok(chunk)
+    }
+
+    /// Whether the records of a location's file are in chunks.
+    pub(crate) fn is_packed(&self, location: Location) -> bool {
+        let table = self.table.read();
+        table
+            .get(location)
+            .is_some_and(|slot| slot.record.is_packed())
     }
 
     pub(crate) fn note_damage(&self, line: String) {

@@ -6,6 +6,7 @@
 //! filters come in as [`KeyFilter`], times as nanoseconds since 1970, and blocking work as jobs
 //! that the caller runs where it likes.
 
+mod chunk;
 mod crypt;
 pub mod disk;
 mod error;

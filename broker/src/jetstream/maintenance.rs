@@ -10,6 +10,7 @@
 //! On a full disk a round does only what frees space: checkpoints that let dead segments go, then one journal file
 //! after the other, with the reserve if need be. Each failure is tried again a second later.
 
+use jetwake_protocol::jetstream::stream::Compression;
 use jetwake_storage::{Lsn, Retire, StoreError};
 
 use crate::jetstream::checkpoint::Decided;
@@ -179,12 +180,14 @@ impl Core {
             job = job.without_rewriting();
         }
         for (group, id) in self.groups_of(&retire) {
-            let messages = self
-                .streams
-                .get_mut(id)
-                .and_then(|stream| stream.messages.as_file_mut());
-            if let Some(messages) = messages {
-                job.add(group, messages);
+            let Some(stream) = self.streams.get_mut(id) else {
+                continue;
+            };
+            if let Some(messages) = stream.messages.as_file_mut() {
+                match stream.config.compression {
+                    Compression::S2 => job.add_compressed(group, messages),
+                    Compression::None => job.add(group, messages),
+                }
             }
         }
         self.maintenance.round = Round::Copying(retire);

@@ -4,6 +4,7 @@
 //! input.
 
 mod checkpoint;
+mod chunk;
 mod journal;
 mod key;
 mod picks;
@@ -15,6 +16,7 @@ mod tests;
 pub(crate) use checkpoint::{
     CHECKPOINT_HEADER, CheckpointHeader, SectionHeader, SectionKind, put_varint, take_varint,
 };
+pub(crate) use chunk::{CHUNK_HEADER, ChunkHeader};
 pub(crate) use key::{FILE_KEY, KEY_BLOCK, KEY_BLOCK_AT, KEY_TAG, KeyBlock, key_block_behind};
 pub(crate) use segment::{
     BodyRef, DIRECTORY_ENTRY, DirectoryEntry, KEY_ENTRY, KeyEntry, ROW, Row, SEGMENT_HEADER,
@@ -34,8 +36,10 @@ pub use record::{Kind, Record};
 
 /// Feature of a file: what it keeps of the layer above is encrypted, and key blocks are there.
 pub(crate) const ENCRYPTED: u32 = 1 << 8;
+/// Feature of a segment: its records are in chunks.
+pub(crate) const PACKED: u32 = 1 << 9;
 /// The features that this code understands.
-const KNOWN: u32 = ENCRYPTED;
+const KNOWN: u32 = ENCRYPTED | PACKED;
 
 /// The start of every checksum that is bound to a place: a generation, then an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +121,11 @@ pub(crate) fn seal_head(bytes: &mut [u8; 64]) {
 /// Whether the features of a checked file header say that it is encrypted.
 fn is_encrypted(fields: &Fields<'_>) -> bool {
     fields.u32(16) & ENCRYPTED != 0
+}
+
+/// Whether the features of a checked file header say that its records are in chunks.
+fn is_packed(fields: &Fields<'_>) -> bool {
+    fields.u32(16) & PACKED != 0
 }
 
 fn features(encrypted: bool) -> u32 {

@@ -1,6 +1,8 @@
 //! Segment files: header, directory and trailer, and the fixed-size parts of a section's tables.
 
-use super::{Fields, HeadError, check_head, features, head, is_encrypted, put, seal_head};
+use super::{
+    Fields, HeadError, PACKED, check_head, features, head, is_encrypted, is_packed, put, seal_head,
+};
 
 /// The version of segment files that this code writes and reads.
 const SEGMENT_VERSION: u16 = 2;
@@ -32,6 +34,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) generation: u64,
     pub(crate) body: BodyRef,
     pub(crate) encrypted: bool,
+    /// The records are in chunks.
+    pub(crate) packed: bool,
 }
 
 impl SegmentHeader {
@@ -41,7 +45,7 @@ impl SegmentHeader {
             SEGMENT_VERSION,
             self.number,
             self.generation,
-            features(self.encrypted),
+            features(self.encrypted) | packed(self.packed),
         );
         put(&mut bytes, 32, self.body.file.to_le_bytes());
         put(&mut bytes, 40, self.body.generation.to_le_bytes());
@@ -59,8 +63,13 @@ impl SegmentHeader {
                 generation: fields.u64(40),
             },
             encrypted: is_encrypted(&fields),
+            packed: is_packed(&fields),
         })
     }
+}
+
+fn packed(packed: bool) -> u32 {
+    if packed { PACKED } else { 0 }
 }
 
 /// The last bytes of a segment.
@@ -74,6 +83,8 @@ pub(crate) struct Trailer {
     pub(crate) records_sum: u32,
     pub(crate) body: BodyRef,
     pub(crate) encrypted: bool,
+    /// The records are in chunks.
+    pub(crate) packed: bool,
 }
 
 impl Trailer {
@@ -83,7 +94,7 @@ impl Trailer {
             SEGMENT_VERSION,
             self.number,
             self.generation,
-            features(self.encrypted),
+            features(self.encrypted) | packed(self.packed),
         );
         put(&mut bytes, 32, self.directory.to_le_bytes());
         put(&mut bytes, 40, self.sections.to_le_bytes());
@@ -109,6 +120,7 @@ impl Trailer {
                 generation: fields.u64(56),
             },
             encrypted: is_encrypted(&fields),
+            packed: is_packed(&fields),
         })
     }
 }

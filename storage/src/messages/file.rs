@@ -35,6 +35,8 @@ pub struct FileBodies {
     pub(super) removals: Removals,
     /// Messages whose bytes are to be overwritten once a checkpoint says that they are gone.
     erasures: Vec<Location>,
+    /// Segments in whose chunks are messages to be erased: what lives is to be copied out of them.
+    pub(super) spoilt: Vec<u32>,
 }
 
 /// What a checkpoint says about a section.
@@ -124,18 +126,41 @@ impl FileBodies {
     /// Notes a place whose bytes are to be overwritten.
     pub(super) fn erase(&mut self, place: u64) {
         if place != NOWHERE {
-            self.erasures.push(unpack(place));
+            let location = unpack(place);
+            self.erasures.push(location);
+            if let Location::Segment { file, .. } = location {
+                self.spoil(file);
+            }
+        }
+    }
+}
+
+impl FileBodies {
+    /// Notes that a message in a segment is to be erased.
+    fn spoil(&mut self, segment: u32) {
+        let location = Location::Segment {
+            file: segment,
+            offset: 0,
+        };
+        if !self.spoilt.contains(&segment) && self.files.is_packed(location) {
+            self.spoilt.push(segment);
         }
     }
 }
 
 impl FileMessages {
+    /// Notes that a message in a segment is still to be erased.
+    pub(crate) fn spoil(&mut self, segment: u32) {
+        self.bodies.spoil(segment);
+    }
+
     pub(crate) fn new(files: Arc<Files>) -> Self {
         Self::with_bodies(FileBodies {
             files,
             copied_through: 0,
             removals: Removals::default(),
             erasures: Vec::new(),
+            spoilt: Vec::new(),
         })
     }
 
@@ -218,7 +243,9 @@ impl FileMessages {
     #[must_use]
     pub fn is_wasteful(&self) -> bool {
         let sections = &self.index.sections;
-        sections.emptied || self.has_erasures() || sections.list.iter().any(Sealed::is_sparse)
+        let spoilt = |section: &Sealed| self.bodies.spoilt.contains(&section.number());
+        let worth = |section| Sealed::is_sparse(section) || spoilt(section);
+        sections.emptied || self.has_erasures() || sections.list.iter().any(worth)
     }
 
     /// Makes room for the keys that a checkpoint counted, as far as its sections hold that many.

@@ -44,6 +44,8 @@ pub(crate) struct CopyPlan {
     pub(crate) parts: Vec<PlannedPart>,
     /// How much of it is in sections already.
     pub(crate) rewritten: u64,
+    /// It goes into chunks, in segments of its own.
+    pub(crate) packed: bool,
 }
 
 /// The sections that replace a part.
@@ -187,6 +189,7 @@ impl FileMessages {
             through,
             parts,
             rewritten,
+            packed: false,
         }
     }
 
@@ -218,7 +221,8 @@ impl FileMessages {
         let mut bytes = 0;
         let mut adjacent = false;
         for (section, worn) in self.index.sections.list.iter().zip(self.which_are_worn()) {
-            let wanted = worn || Some(section.number()) == renew;
+            let number = section.number();
+            let wanted = worn || Some(number) == renew || self.bodies.spoilt.contains(&number);
             if !wanted || bytes >= most {
                 adjacent = false;
                 continue;
@@ -282,6 +286,9 @@ impl FileMessages {
                 self.take_over(section.clone(), first_seq, &removals.single);
             }
         }
+        let list = &self.index.sections.list;
+        let named = |number: &u32| list.iter().any(|section| section.number() == *number);
+        self.bodies.spoilt.retain(named);
         self.index.tail.drop_through(moved.through);
         self.bodies.copied_through = self.bodies.copied_through.max(moved.through);
     }

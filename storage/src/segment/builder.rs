@@ -1,6 +1,7 @@
-//! Writing a segment: records first, group by group, then the tables. The records may also lie in a
-//! journal file that is complete; then the tables are all there is, after a list of the sequences of
-//! each section, by which the rows can be made again from that file.
+//! Writing a segment: records first, group by group, one by one or gathered into chunks that are
+//! compressed, then the tables. The records may also lie in a journal file that is complete; then
+//! the tables are all there is, after a list of the sequences of each section, by which the rows can
+//! be made again from that file.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -9,13 +10,14 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::draft::Draft;
+use crate::chunk::{CHUNK, pack};
 use crate::crypt::Unlocked;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::files::{Files, SEGMENT, file_name};
 use crate::format::{
     BodyRef, DirectoryEntry, RECORD_HEADER, RecordHeader, Row, Seed, SegmentHeader, Trailer,
-    encode_picks, padded, restamp,
+    encode_picks, encode_record, padded, restamp,
 };
 use crate::messages::KeyId;
 
@@ -62,6 +64,10 @@ pub(crate) struct SegmentBuilder {
     key: Unlocked,
     /// The encoded key block, if there is one.
     block: Vec<u8>,
+    /// Records are gathered into chunks.
+    packed: bool,
+    /// The records of the next chunk.
+    chunk: Vec<u8>,
     file: Arc<dyn DiskFile>,
     /// Bytes not written yet, and where they belong.
     buffer: Vec<u8>,
@@ -75,12 +81,14 @@ fn temporary(number: u32) -> String {
 }
 
 impl SegmentBuilder {
-    /// Begins a segment; with a `body` other than the default its records lie there.
+    /// Begins a segment; with a `body` other than the default its records lie there. Records of a
+    /// `packed` one are compressed.
     pub(crate) fn create(
         files: &Files,
         number: u32,
         generation: u64,
         body: BodyRef,
+        packed: bool,
     ) -> Result<Self, StoreError> {
         let name = temporary(number);
         let created = files.disk.create(&files.path(&name));
@@ -95,6 +103,7 @@ impl SegmentBuilder {
             generation,
             body,
             encrypted: key.is_some(),
+            packed,
         };
         let mut buffer = header.encode().to_vec();
         buffer.extend_from_slice(&block);
@@ -105,6 +114,8 @@ impl SegmentBuilder {
             seed: Seed::new(generation),
             key: key.map(Arc::new),
             block,
+            packed,
+            chunk: Vec::new(),
             file,
             buffer,
             flushed: 0,
@@ -121,6 +132,7 @@ impl SegmentBuilder {
     /// Begins a section. Groups come in ascending order, and the sections of a group, and the
     /// messages of a section.
     pub(crate) fn begin(&mut self, group: u64) {
+        self.close_chunk();
         let at = self.len() as u32;
         self.sections.push(SectionBuilder {
             group,
@@ -141,6 +153,9 @@ impl SegmentBuilder {
 
     /// Adds a message with the bytes of its record.
     pub(crate) fn add(&mut self, row: &NewRow<'_>, record: &[u8]) -> Result<(), StoreError> {
+        if self.packed {
+            return self.gather(row, record);
+        }
         let offset = self.len() as u32;
         let start = self.buffer.len();
         match &self.key {
@@ -167,6 +182,53 @@ impl SegmentBuilder {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Adds a message to the chunk at hand.
+    fn gather(&mut self, row: &NewRow<'_>, record: &[u8]) -> Result<(), StoreError> {
+        if self.chunk.len() + padded(record.len()) > CHUNK {
+            self.close_chunk();
+        }
+        // All records of a chunk are found where it begins.
+        let offset = self.len() as u32;
+        let start = self.chunk.len();
+        let place = offset.wrapping_add(start as u32);
+        match (&self.key, RecordHeader::again(record)) {
+            // What was encrypted has other checksums.
+            (Some(_), Some(header)) => {
+                let body = record.get(RECORD_HEADER..).unwrap_or(&[]);
+                encode_record(&mut self.chunk, self.seed, place, &header.record(body));
+            }
+            _ => {
+                self.chunk.extend_from_slice(record);
+                self.chunk.resize(start + padded(record.len()), 0);
+                restamp(&mut self.chunk[start..], self.seed, place);
+            }
+        }
+        if let Some(section) = self.sections.last_mut() {
+            section.add(row, offset);
+        }
+        if self.buffer.len() >= FLUSH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Compresses what was gathered.
+    fn close_chunk(&mut self) {
+        if self.chunk.is_empty() {
+            return;
+        }
+        let offset = self.len() as u32;
+        let start = self.buffer.len();
+        let key = self.key.as_deref();
+        pack(&mut self.buffer, self.seed, key, offset, &self.chunk);
+        self.chunk.clear();
+        self.records_sum = crc32c::crc32c_append(self.records_sum, &self.buffer[start..]);
+        let end = self.len() as u32;
+        if let Some(section) = self.sections.last_mut() {
+            section.records.1 = end;
+        }
     }
 
     /// Adds a message that lies in the body; `name` is asked for when its key is new here.
@@ -215,6 +277,7 @@ impl SegmentBuilder {
         files: &Files,
         share: f64,
     ) -> Result<Vec<BuiltSection>, StoreError> {
+        self.close_chunk();
         let mut directory = Vec::new();
         let mut built = Vec::new();
         let sections = std::mem::take(&mut self.sections);
@@ -242,6 +305,7 @@ impl SegmentBuilder {
             records_sum: self.records_sum,
             body: self.body,
             encrypted: self.key.is_some(),
+            packed: self.packed,
         };
         self.buffer.extend_from_slice(&directory);
         self.buffer.extend_from_slice(&self.block);

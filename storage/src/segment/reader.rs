@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::tables::{Places, SectionTables};
 use super::walk::{self, Found, Source};
+use crate::chunk::RATIO_MAX;
 use crate::crypt::{Unlocked, unlock};
 use crate::disk::{DiskFile, Map};
 use crate::error::StoreError;
@@ -22,6 +23,8 @@ pub(crate) struct SegmentReader {
     number: u32,
     pub(crate) generation: u64,
     pub(crate) key: Unlocked,
+    /// The records are in chunks.
+    pub(crate) packed: bool,
     /// Length of the file that holds the records.
     size: u64,
     /// The journal file that holds the records, unless they are in this file.
@@ -122,6 +125,10 @@ impl SegmentReader {
             (Some(header), _) => header.encrypted,
             (None, trailer) => trailer.as_ref().is_some_and(|trailer| trailer.encrypted),
         };
+        let packed = match (&header, &trailer) {
+            (Some(header), _) => header.packed,
+            (None, trailer) => trailer.as_ref().is_some_and(|trailer| trailer.packed),
+        };
         if encrypted && key.is_none() {
             let why = format!("{name}: its key is damaged");
             return Err(SegmentError::Unusable(why));
@@ -139,6 +146,7 @@ impl SegmentReader {
             number,
             generation,
             key,
+            packed,
             size: held.unwrap_or(size),
             body,
             bytes: Bytes::new(),
@@ -201,6 +209,7 @@ impl SegmentReader {
             number: self.number,
             generation: self.generation,
             body: self.body,
+            packed: self.packed,
         }
     }
 
@@ -264,7 +273,8 @@ impl SegmentReader {
         }
         let mut known = *expected;
         // Not believed when it is more than the file can hold.
-        let most = self.size / RECORD_HEADER as u64;
+        let plain = if self.packed { RATIO_MAX } else { 1 };
+        let most = self.size * u64::from(plain) / RECORD_HEADER as u64;
         known.rows = known.rows.min(u32::try_from(most).unwrap_or(u32::MAX));
         if let Some(entry) = found.filter(same) {
             known.records = entry.records;

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 
 use super::draft::{Draft, encode_rows};
 use super::tables::SectionTables;
+use crate::chunk::Chunk;
 use crate::crypt::{FileKey, TAG};
 use crate::files::{Files, JOURNAL, SEGMENT, file_name};
 use crate::format::{
@@ -34,6 +35,8 @@ pub(super) struct Source {
     pub(super) generation: u64,
     /// A journal file instead of the segment itself.
     pub(super) body: Option<BodyRef>,
+    /// The records are in chunks.
+    pub(super) packed: bool,
 }
 
 fn read(files: &Files, name: &str) -> Option<Vec<u8>> {
@@ -52,7 +55,12 @@ fn read(files: &Files, name: &str) -> Option<Vec<u8>> {
 pub(super) fn records(files: &Files, source: &Source, key: Option<&FileKey>) -> Vec<Found> {
     let name = file_name(SEGMENT, source.number);
     let Some(body) = source.body else {
-        return in_file(files, &name, (source.generation, key), SEGMENT_HEADER);
+        let of = (source.generation, key);
+        return if source.packed {
+            in_chunks(files, &name, of)
+        } else {
+            in_file(files, &name, of, SEGMENT_HEADER)
+        };
     };
     let journal = file_name(JOURNAL, body.file);
     // What is encrypted is not adopted.
@@ -129,6 +137,26 @@ fn in_file(
             Err(HeaderError::Unknown(size)) => at += size,
             Err(HeaderError::Damaged) => at += 8,
         }
+    }
+    found
+}
+
+/// The records of all chunks that prove themselves.
+fn in_chunks(files: &Files, name: &str, (generation, key): (u64, Option<&FileKey>)) -> Vec<Found> {
+    let mut found = Vec::new();
+    let bytes = read(files, name).unwrap_or_default();
+    let seed = Seed::new(generation);
+    let mut at = SEGMENT_HEADER;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let Some((chunk, len)) = Chunk::open(rest, seed, key, at as u32) else {
+            at += 8;
+            continue;
+        };
+        for (header, bytes) in chunk.records() {
+            let body = header.body(bytes);
+            found.push(Found::new(&header, at as u32, len, body));
+        }
+        at += len;
     }
     found
 }

@@ -36,7 +36,9 @@ pub(super) fn record_len(item: &CopyItem) -> u32 {
 pub(super) fn choose(candidates: &[Candidate], plans: &[(u64, CopyPlan)]) -> Adopted {
     let mut live: HashMap<u32, u64, foldhash::fast::FixedState> = HashMap::default();
     if !candidates.is_empty() {
-        for item in plans.iter().flat_map(|(_, plan)| plan.items()) {
+        // What is compressed is copied in any case.
+        let plans = plans.iter().filter(|(_, plan)| !plan.packed);
+        for item in plans.flat_map(|(_, plan)| plan.items()) {
             if let Location::Journal { file, .. } = item.location {
                 *live.entry(file).or_default() += u64::from(record_len(&item));
             }

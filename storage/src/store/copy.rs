@@ -23,6 +23,8 @@ use crate::segment::{NewRow, SegmentBuilder, SegmentError, SegmentReader};
 const OWN_SEGMENT: u64 = 256 << 10;
 /// A segment is closed at this length.
 const SEGMENT_MAX: u64 = 64 << 20;
+/// A compressed one at this length: all of it is written anew for a message that is erased.
+const PACKED_MAX: u64 = 16 << 20;
 /// Rewriting stops at about this much per pass.
 const REWRITE_MAX: u64 = 32 << 20;
 /// Distinguishes the generations of segments from those of other files.
@@ -40,6 +42,8 @@ pub struct CopyJob {
     /// A segment to be written anew, however much of it is alive.
     renew: Option<u32>,
     groups: Vec<(u64, CopyPlan)>,
+    /// Groups with less than this to copy are not compressed.
+    pack_least: u64,
     /// Journal files that may be adopted.
     candidates: Vec<Candidate>,
 }
@@ -64,6 +68,7 @@ struct NewSegment {
     number: u32,
     generation: u64,
     key: Unlocked,
+    packed: bool,
     groups: Vec<u64>,
     /// The journal file that it adopts.
     body: Option<u32>,
@@ -93,6 +98,7 @@ impl Store {
             rewrite: REWRITE_MAX,
             renew: self.plain.segment(),
             groups: Vec::new(),
+            pack_least: self.pack_least,
             candidates: self.candidates(through),
         }
     }
@@ -111,6 +117,7 @@ impl Store {
                     let name = file_name(SEGMENT, number);
                     let key = segment.key.clone();
                     let file = RecordFile::new(name, segment.generation, key);
+                    let file = file.packed(segment.packed);
                     self.files.add_segment(number, file);
                 }
             }
@@ -139,6 +146,17 @@ impl CopyJob {
     /// Once a group.
     pub fn add(&mut self, group: u64, messages: &mut FileMessages) {
         let plan = messages.plan_copy(self.through, self.rewrite, self.renew);
+        self.push(group, plan);
+    }
+
+    /// As [`add`](Self::add), and compresses what is copied, unless it is very little.
+    pub fn add_compressed(&mut self, group: u64, messages: &mut FileMessages) {
+        let mut plan = messages.plan_copy(self.through, self.rewrite, self.renew);
+        plan.packed = plan.bytes_outside(|_| false) >= self.pack_least;
+        self.push(group, plan);
+    }
+
+    fn push(&mut self, group: u64, plan: CopyPlan) {
         self.rewrite = self.rewrite.saturating_sub(plan.rewritten);
         self.groups.push((group, plan));
     }
@@ -180,7 +198,7 @@ impl CopyJob {
         let mut shared = None;
         for (at, (_, plan)) in plans.iter().enumerate() {
             let outside = plan.bytes_outside(|file| adopted.contains_key(&file));
-            if outside >= OWN_SEGMENT {
+            if plan.packed || outside >= OWN_SEGMENT {
                 let mut own = None;
                 self.copy(at, plan, (&mut own, &adopted, &mut adopting), &mut copied)?;
                 self.close(own, 1.0, &mut copied)?;
@@ -201,13 +219,14 @@ impl CopyJob {
         Ok(copied)
     }
 
-    fn create(&self, body: BodyRef) -> Result<SegmentBuilder, StoreError> {
+    fn create(&self, body: BodyRef, packed: bool) -> Result<SegmentBuilder, StoreError> {
         let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
         SegmentBuilder::create(
             &self.files,
             number,
             generation(self.seed, SEGMENT_FILES, number),
             body,
+            packed,
         )
     }
 
@@ -255,6 +274,7 @@ impl CopyJob {
             number,
             generation,
             key: reader.key.clone(),
+            packed: reader.packed,
             groups,
             body,
         });
@@ -274,7 +294,7 @@ impl CopyJob {
             let mut last: Option<Option<u32>> = None;
             for item in part.items() {
                 let body = match item.location {
-                    Location::Journal { file, .. } => adopted.get(&file),
+                    Location::Journal { file, .. } => adopted.get(&file).filter(|_| !plan.packed),
                     Location::Segment { .. } => None,
                 };
                 let target = body.map(|(body, _)| body.file);
@@ -284,11 +304,11 @@ impl CopyJob {
                     Some((body, _)) => {
                         let builder = match adopting.entry(body.file) {
                             Entry::Occupied(builder) => builder.into_mut(),
-                            Entry::Vacant(place) => place.insert(self.create(*body)?),
+                            Entry::Vacant(place) => place.insert(self.create(*body, false)?),
                         };
                         self.refer(builder, group, begun, &item)
                     }
-                    None => self.copy_one(group, begun, &item, builder, copied)?,
+                    None => self.copy_one((group, plan.packed), begun, &item, builder, copied)?,
                 };
                 if let Err(reason) = added {
                     copied.groups[at].lost.push(item.seq);
@@ -302,13 +322,14 @@ impl CopyJob {
     /// Copies a message into the segment at hand, or a new one.
     fn copy_one(
         &self,
-        group: u64,
+        (group, packed): (u64, bool),
         mut begun: bool,
         item: &CopyItem,
         builder: &mut Option<SegmentBuilder>,
         copied: &mut Copied,
     ) -> Result<Result<(), ReadError>, StoreError> {
-        let full = |builder: &SegmentBuilder| builder.len() >= SEGMENT_MAX;
+        let most = if packed { PACKED_MAX } else { SEGMENT_MAX };
+        let full = |builder: &SegmentBuilder| builder.len() >= most;
         if builder.as_ref().is_some_and(full) {
             self.close(builder.take(), 1.0, copied)?;
         }
@@ -316,7 +337,7 @@ impl CopyJob {
             Some(into) => into,
             None => {
                 begun = false;
-                builder.insert(self.create(BodyRef::default())?)
+                builder.insert(self.create(BodyRef::default(), packed)?)
             }
         };
         if !begun || !into.accepts(item.seq) {

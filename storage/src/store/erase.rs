@@ -35,14 +35,15 @@ pub(super) fn find(files: &Files, locations: &[Location]) -> Vec<Erasure> {
     found.collect()
 }
 
-/// Erases records; returns those whose file is still lent out, to be tried again later.
+/// Erases records; returns those whose file is still lent out, to be tried again later, and those
+/// in chunks, which go with their file when what is alive was copied out of it.
 pub(super) fn run(files: &Files, erasures: Vec<Erasure>) -> Vec<Location> {
     for erasure in &erasures {
         files.close(erasure.location);
     }
     let (later, now): (Vec<_>, Vec<_>) = erasures
         .into_iter()
-        .partition(|erasure| erasure.file.is_lent());
+        .partition(|erasure| erasure.file.is_lent() || erasure.file.is_packed());
     let mut open: Vec<OpenFile> = Vec::new();
     for erasure in now {
         let known = open

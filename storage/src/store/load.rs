@@ -234,11 +234,24 @@ pub(super) struct Segments {
     pub(super) lost: Vec<(u64, u64)>,
     /// Segments whose records lie in journal files, and which.
     pub(super) bodies: HashMap<u32, u32, FixedState>,
+    /// Segments with messages that are to be erased.
+    erasing: BTreeSet<u32>,
     /// A segment is named and cannot be used: nobody knows whether it needs a journal file.
     pub(super) unknown: bool,
 }
 
 impl Segments {
+    pub(super) fn erasing(erasures: &[Location]) -> Self {
+        let segment = |location: &Location| match location {
+            Location::Segment { file, .. } => Some(*file),
+            Location::Journal { .. } => None,
+        };
+        Self {
+            erasing: erasures.iter().filter_map(segment).collect(),
+            ..Self::default()
+        }
+    }
+
     fn get(
         &mut self,
         files: &Arc<Files>,
@@ -262,7 +275,8 @@ impl Segments {
                         file_name(SEGMENT, number),
                         reader.generation,
                         reader.key.clone(),
-                    );
+                    )
+                    .packed(reader.packed);
                     if reader.key.is_none() {
                         self.plain.push(number);
                     }
@@ -307,6 +321,9 @@ impl Segments {
         for (section, tables, lost) in found {
             let lost = messages.load_section(state.first_seq, section, Arc::new(tables), &lost);
             self.lost.extend(lost.into_iter().map(|seq| (group, seq)));
+            if self.erasing.contains(&section.number) {
+                messages.spoil(section.number);
+            }
         }
         Ok(messages)
     }

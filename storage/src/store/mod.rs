@@ -54,6 +54,9 @@ pub struct Options {
     /// Least length of a journal file that becomes the body of a segment when most of it is alive;
     /// shorter ones are always copied, so that there are few files.
     pub adopt_least: u32,
+    /// A group of which less than this is copied at a time is not compressed: compressed messages
+    /// have a segment file of their own.
+    pub pack_least: u64,
 }
 
 impl Options {
@@ -66,6 +69,7 @@ impl Options {
             journal_max: 32 << 20,
             encryption: None,
             adopt_least: 1 << 20,
+            pack_least: 64 << 10,
         }
     }
 }
@@ -105,6 +109,7 @@ pub struct Store {
     /// Segments whose records lie in journal files, and which.
     bodies: HashMap<u32, u32, FixedState>,
     adopt_least: u32,
+    pack_least: u64,
     next_segment: Arc<AtomicU32>,
     last_checkpoint: u32,
     last_spare: u32,

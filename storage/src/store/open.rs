@@ -238,6 +238,7 @@ impl Store {
             plain: Plain::default(),
             bodies: HashMap::default(),
             adopt_least: options.adopt_least,
+            pack_least: options.pack_least,
             next_segment: Arc::new(AtomicU32::new(highest(SEGMENT).unwrap_or(0) + 1)),
             last_checkpoint: highest(CHECKPOINT).unwrap_or(0),
             last_spare: highest(SPARE).unwrap_or(0),
@@ -343,7 +344,7 @@ fn recover(
     checkpoints: Checkpoints,
     scan: &Scan,
 ) -> Result<Recovered, StoreError> {
-    let mut segments = Segments::default();
+    let mut segments = Segments::erasing(&checkpoints.erasures);
     let mut groups = Vec::new();
     let mut covered: HashMap<u64, Lsn, FixedState> = HashMap::default();
     let mut tails: HashMap<u64, Tail, FixedState> = HashMap::default();

@@ -135,6 +135,7 @@ impl Rig {
         let mut options = Options::new(7);
         // Small files, so that a test comes to the end of several.
         (options.journal_first, options.journal_max) = (16 << 10, 32 << 10);
+        options.pack_least = 0;
         let opened = Store::open(Arc::new(disk.clone()), Path::new("/js"), options);
         let (opened, writer) = JetStreamStore::split(opened.unwrap());
         let mut out = Recorder::default();

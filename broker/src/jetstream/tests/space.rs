@@ -14,6 +14,15 @@ fn files(rig: &Rig, kind: &str) -> usize {
     names.iter().filter(|name| name.starts_with(kind)).count()
 }
 
+/// What all segments take up.
+fn segments(rig: &Rig) -> usize {
+    let names = rig.disk.list(Path::new("/js")).unwrap();
+    let sizes = names.iter().filter(|name| name.starts_with("segment"));
+    sizes
+        .map(|name| rig.disk.size(&Path::new("/js").join(name)))
+        .sum()
+}
+
 /// A stream whose first 200 messages are in segments.
 fn filled() -> Rig {
     let mut rig = Rig::with(Settings {
@@ -47,15 +56,46 @@ fn a_purge_gives_segments_back_without_another_message() {
 }
 
 #[test]
+fn compression_takes_hold_lets_go_and_survives() {
+    let mut rig = Rig::with(Settings {
+        keep: 0,
+        scrub_period: 0,
+        ..Settings::default()
+    });
+    let config = |compression: &str| {
+        format!(r#"{{"name":"S","subjects":["s.>"],"compression":"{compression}"}}"#)
+    };
+    let payload = "x".repeat(1000);
+    let publish = |rig: &mut Rig| {
+        let before = segments(rig);
+        for n in 0..200 {
+            rig.publish(&format!("s.{}", n % 7), &[], &payload);
+        }
+        rig.settle();
+        segments(rig) - before
+    };
+    rig.stream(&config("s2"));
+    let small = publish(&mut rig);
+    assert!(small > 0 && small < 60_000, "{small}");
+    // What a configuration says holds after a restart.
+    let mut rig = rig.crash(1);
+    let small = publish(&mut rig);
+    assert!(small > 0 && small < 60_000, "{small}");
+    let answer = rig.api("STREAM.UPDATE.S", &config("none"));
+    assert!(answer.contains(r#""compression":"none""#), "{answer}");
+    let large = publish(&mut rig);
+    assert!(large > 150_000, "{large}");
+    let mut rig = rig.crash(2);
+    for seq in [1, 150, 250, 399, 450, 600] {
+        let got = rig.api("STREAM.MSG.GET.S", &format!(r#"{{"seq":{seq}}}"#));
+        assert!(got.contains("eHh4"), "{got}");
+    }
+    assert_eq!(rig.state("S"), (600, 1, 600));
+}
+
+#[test]
 fn a_segment_with_few_messages_left_is_rewritten() {
     let mut rig = filled();
-    let segments = |rig: &Rig| -> usize {
-        let names = rig.disk.list(Path::new("/js")).unwrap();
-        let sizes = names.iter().filter(|name| name.starts_with("segment"));
-        sizes
-            .map(|name| rig.disk.size(&Path::new("/js").join(name)))
-            .sum()
-    };
     let before = segments(&rig);
     for subject in 0..6 {
         rig.api("STREAM.PURGE.S", &format!(r#"{{"filter":"s.{subject}"}}"#));

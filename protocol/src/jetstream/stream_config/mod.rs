@@ -11,9 +11,7 @@ mod update;
 
 use super::account::AccountLimits;
 use super::error::ApiError;
-use super::stream::{
-    Compression, DiscardPolicy, PersistMode, RetentionPolicy, StorageType, StreamConfig,
-};
+use super::stream::{DiscardPolicy, PersistMode, RetentionPolicy, StorageType, StreamConfig};
 use crate::time::format_duration;
 
 pub use metadata::{same, with_dynamic_metadata};
@@ -342,7 +340,6 @@ pub fn unsupported(config: &StreamConfig) -> Option<ApiError> {
             "persist_mode async",
             config.persist_mode == PersistMode::Async,
         ),
-        ("compression s2", config.compression == Compression::S2),
     ];
     let (feature, _) = features.into_iter().find(|(_, used)| *used)?;
     let text = format!("{feature} is not supported yet by this server");

@@ -267,7 +267,6 @@ fn missing_features_are_named() {
     for (fields, feature) in [
         (r#""mirror":{"name":"O"}"#, "mirror"),
         (r#""sources":[{"name":"O"}]"#, "sources"),
-        (r#""compression":"s2""#, "compression s2"),
         (r#""persist_mode":"async""#, "persist_mode async"),
     ] {
         let error = unsupported(&config(&format!("{{{fields}}}"))).unwrap();

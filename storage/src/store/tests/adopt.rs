@@ -155,7 +155,7 @@ fn an_adopted_file_that_dies_is_rewritten() {
         groups: vec![GROUP],
     };
     let mut job = rig.store.begin_copy(0);
-    job.add(GROUP, &mut rig.messages);
+    add(&mut job, GROUP, &mut rig.messages);
     let copied = job.run().unwrap();
     rig.store.finish_copy(&copied);
     copied.relocate(GROUP, &mut rig.messages);

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod log;
 mod maintain;
+mod packed;
 mod redo;
 mod restart;
 mod sealed;
@@ -29,6 +30,8 @@ pub(crate) const GROUP: u64 = 7;
 thread_local! {
     /// Whether the stores of this thread are encrypted.
     pub(crate) static ENCRYPTED: Cell<bool> = const { Cell::new(false) };
+    /// Whether the stores of this thread compress.
+    pub(crate) static COMPRESSED: Cell<bool> = const { Cell::new(false) };
     /// Whether this test adopts journal files.
     static ADOPT_LEAST: Cell<u32> = const { Cell::new(u32::MAX) };
 }
@@ -51,6 +54,7 @@ pub(crate) fn options(seed: u64) -> Options {
         journal_max: 16 << 10,
         encryption: ENCRYPTED.get().then(|| encryption(b"one", None, seed)),
         adopt_least: ADOPT_LEAST.get(),
+        pack_least: 0,
     }
 }
 
@@ -151,6 +155,15 @@ pub(crate) fn insert(messages: &mut FileMessages, record: &Record<'_>, location:
         .unwrap();
 }
 
+/// Adds a group to a copy.
+pub(crate) fn add(job: &mut CopyJob, group: u64, messages: &mut FileMessages) {
+    if COMPRESSED.get() {
+        job.add_compressed(group, messages);
+    } else {
+        job.add(group, messages);
+    }
+}
+
 /// Copies what is alive out of complete journal files, checkpoints the groups and lets the files
 /// go. Says how far it got when the disk refuses.
 pub(crate) fn maintain(
@@ -172,7 +185,7 @@ pub(crate) fn maintain(
         let mut job = store.begin_copy(retire.through);
         for (id, _, messages) in groups.iter_mut() {
             if let Some(messages) = messages {
-                job.add(*id, messages);
+                add(&mut job, *id, messages);
             }
         }
         let copied = job.run()?;

@@ -96,7 +96,7 @@ fn a_checkpoint_that_lost_a_group_frees_nothing_that_is_still_there() {
     }
     let retire = store.plan_retire(writer.durable(), 0).unwrap();
     let mut job = store.begin_copy(retire.through);
-    job.add(GROUP, &mut messages);
+    add(&mut job, GROUP, &mut messages);
     let copied = job.run().unwrap();
     store.finish_copy(&copied);
     copied.relocate(GROUP, &mut messages);

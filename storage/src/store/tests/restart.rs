@@ -146,7 +146,7 @@ impl Rig {
     /// Moves all messages into sections; `between` happens while the job runs.
     pub(super) fn seal(&mut self, model: &mut Model, between: &[Op]) {
         let mut job = self.store.begin_copy(u32::MAX);
-        job.add(GROUP, &mut self.messages);
+        add(&mut job, GROUP, &mut self.messages);
         let copied = job.run().unwrap();
         for op in between {
             self.try_step(model, op).unwrap();

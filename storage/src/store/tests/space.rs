@@ -45,7 +45,7 @@ fn relieve(store: &mut Store, applied: Lsn, messages: &mut FileMessages) -> Resu
     let retire = store.plan_relief(applied).unwrap();
     let job = |store: &mut Store, messages: &mut FileMessages| {
         let mut job = store.begin_copy(retire.through).without_rewriting();
-        job.add(GROUP, messages);
+        add(&mut job, GROUP, messages);
         job.run()
     };
     let copied = match job(store, messages) {
