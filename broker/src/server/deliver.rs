@@ -357,17 +357,17 @@ impl Output {
             return;
         }
         let volume = std::mem::take(&mut target.volume);
-        match target.connection.send(&mut target.bytes) {
-            Accepted::Yes => {}
-            Accepted::NearlyFull => self.stalled = Some(Arc::clone(&target.connection)),
-            Accepted::Overflow => shared.cut_for_pending_bytes(&target.connection),
-            Accepted::Closed | Accepted::Broken => return,
-        }
+        // Counted first: who has read the bytes finds them in monitoring.
         if volume.msgs > 0 {
             target.connection.traffic.sent(volume);
             shared.traffic.sent(volume);
             let activity = &target.connection.pulse.last_activity;
             activity.store(shared.uptime_nanos(), Ordering::Relaxed);
+        }
+        match target.connection.send(&mut target.bytes) {
+            Accepted::Yes | Accepted::Closed | Accepted::Broken => {}
+            Accepted::NearlyFull => self.stalled = Some(Arc::clone(&target.connection)),
+            Accepted::Overflow => shared.cut_for_pending_bytes(&target.connection),
         }
     }
 
