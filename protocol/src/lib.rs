@@ -8,6 +8,7 @@ pub mod conf;
 pub mod header;
 pub mod jetstream;
 pub mod nuid;
+pub mod peer;
 pub mod subject;
 pub mod time;
 pub mod wire;
