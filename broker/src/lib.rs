@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The parts, from the inside out: [`routing`] and [`jetstream`] decide and know no sockets, threads or clocks;
-//! [`server`] serves clients; [`node`] puts a server together; [`process`] is the program around it.
+//! [`server`] serves clients; [`mesh`] talks to other nodes; [`node`] puts a server together; [`process`] is the program around it.
 
 #[cfg(feature = "bench")]
 mod bench;
@@ -22,6 +22,7 @@ pub mod clock;
 pub mod config;
 pub mod jetstream;
 pub mod log;
+pub mod mesh;
 mod monitor;
 pub mod node;
 pub mod options;

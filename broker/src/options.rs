@@ -5,6 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod cluster;
+
+pub(crate) use cluster::split_address;
+pub use cluster::{ClusterOptions, Credentials, RouteUrl};
 pub use jetwake_storage::Cipher;
 
 /// Settings of one server. `Default` is nats-server's defaults, without JetStream.
@@ -50,6 +54,8 @@ pub struct Options {
     pub lame_duck_grace_period: Duration,
     /// Closed connections remembered for monitoring.
     pub max_closed_clients: usize,
+    /// Other nodes.
+    pub cluster: ClusterOptions,
     /// JetStream, off if `None`.
     pub jetstream: Option<JetStreamOptions>,
     /// Length that journal files grow to, and bytes of complete ones that are kept; 32 MiB if `None`.
@@ -269,6 +275,7 @@ impl Default for Options {
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
             max_closed_clients: 10_000,
+            cluster: ClusterOptions::default(),
             jetstream: None,
             journal_file_max: None,
             scrub_period: None,

@@ -23,11 +23,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jetwake_protocol::peer::NodeId;
 use jetwake_storage::{RealDisk, StoreError};
 
 use crate::clock::Clock;
 use crate::jetstream::Settings;
 use crate::log::Logger;
+use crate::mesh::{BoundMesh, RunningMesh};
 use crate::monitor::Monitor;
 use crate::options::{JetStreamOptions, Options, join_host_port, reachable};
 use crate::server::{self, Bound, Running};
@@ -50,6 +52,17 @@ pub enum StartError {
     /// The client port.
     #[error("{0}")]
     Listen(#[from] server::StartError),
+    /// The cluster port.
+    #[error(
+        "Error listening on router port: {address} - {}",
+        server::listen_text(address, error)
+    )]
+    Route {
+        /// The address as configured.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The monitoring port.
     #[error(
         "Can't start monitoring: can't listen to the monitor port: {}",
@@ -90,6 +103,7 @@ pub struct Server {
     // In the order of their end: the JetStream thread answers waiting requests while clients are still there.
     shard: Option<Shard>,
     monitor: Option<Monitor>,
+    mesh: Option<RunningMesh>,
     running: Arc<Running>,
     data_dir: Option<PathBuf>,
     clock: Clock,
@@ -139,6 +153,13 @@ impl Server {
         if let Some(file) = extras.config_file {
             logger.info(format_args!("Using configuration file: {file}"));
         }
+        let node = NodeId(random::number());
+        let mesh = BoundMesh::bind(Arc::clone(router.shared()), node)
+            .await
+            .map_err(|error| StartError::Route {
+                address: join_host_port(&options.cluster.host, options.cluster.port.unwrap_or(0)),
+                error,
+            })?;
         let limits = options.jetstream.as_ref().map(Limits::of);
         let reporter = Reporter::new(Arc::clone(router.shared()), inbox.clone(), limits);
         let monitor = start_monitor(&options, reporter, &logger).await?;
@@ -158,9 +179,11 @@ impl Server {
         }
         let running = Arc::new(bound.serve());
         logger.info(format_args!("Server is ready"));
+        let mesh = mesh.map(|mesh| mesh.start(Vec::new()));
         Ok(Self {
             shard,
             monitor,
+            mesh,
             running,
             data_dir: options.jetstream.as_ref().map(JetStreamOptions::data_dir),
             clock: extras.clock,
@@ -180,6 +203,11 @@ impl Server {
             "nats://{}",
             SocketAddr::new(reachable(addr.ip()), addr.port())
         )
+    }
+
+    /// Where other nodes connect, if there is a cluster.
+    pub fn cluster_addr(&self) -> Option<SocketAddr> {
+        self.mesh.as_ref().map(RunningMesh::addr)
     }
 
     /// Where monitoring listens, if it is on.
@@ -208,6 +236,9 @@ impl Server {
             // Joining a thread blocks; the runtime's own threads must not.
             let stopped = tokio::task::spawn_blocking(move || drop(shard)).await;
             debug_assert!(stopped.is_ok(), "stopping does not panic");
+        }
+        if let Some(mesh) = self.mesh.take() {
+            mesh.shutdown().await;
         }
         self.running.shutdown().await;
     }

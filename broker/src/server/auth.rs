@@ -67,7 +67,7 @@ impl Authenticator for SingleUser {
 
 /// Compares with a password or with its bcrypt hash, which is slow on purpose: a thread is busy with
 /// it for as long as the hash's cost says.
-fn is_password(expected: &str, given: &str) -> bool {
+pub(crate) fn is_password(expected: &str, given: &str) -> bool {
     if is_bcrypt(expected) {
         return bcrypt::verify(given, expected).unwrap_or(false);
     }
@@ -83,7 +83,7 @@ fn is_bcrypt(password: &str) -> bool {
 }
 
 /// Compares in a time that does not tell where the difference is.
-fn same(expected: &[u8], given: &[u8]) -> bool {
+pub(crate) fn same(expected: &[u8], given: &[u8]) -> bool {
     expected.len() == given.len()
         && expected
             .iter()

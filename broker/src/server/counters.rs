@@ -23,19 +23,19 @@ pub struct Volume {
 }
 
 impl Volume {
-    pub(super) fn add(&mut self, bytes: usize) {
+    pub(crate) fn add(&mut self, bytes: usize) {
         self.msgs += 1;
         self.bytes += bytes as u64;
     }
 }
 
 impl Traffic {
-    pub(super) fn received(&self, volume: Volume) {
+    pub(crate) fn received(&self, volume: Volume) {
         self.in_msgs.fetch_add(volume.msgs, Ordering::Relaxed);
         self.in_bytes.fetch_add(volume.bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn sent(&self, volume: Volume) {
+    pub(crate) fn sent(&self, volume: Volume) {
         self.out_msgs.fetch_add(volume.msgs, Ordering::Relaxed);
         self.out_bytes.fetch_add(volume.bytes, Ordering::Relaxed);
     }
@@ -73,6 +73,6 @@ pub struct Incidents {
 }
 
 /// Adds one.
-pub(super) fn count(counter: &AtomicU64) {
+pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -11,10 +11,10 @@
 //! Locks (routing table, outbound queue, subscriptions of a connection, registry) are leaves: none
 //! is taken while another is held, and none is held during a system call or across an await.
 
-mod auth;
+pub(crate) mod auth;
 mod closed;
 mod connection;
-mod counters;
+pub(crate) mod counters;
 mod deliver;
 mod identity;
 mod inbox;
@@ -22,7 +22,7 @@ mod info;
 mod lame_duck;
 mod listener;
 mod login;
-mod outbound;
+pub(crate) mod outbound;
 mod publish;
 mod read_buffer;
 mod reason;
@@ -51,6 +51,7 @@ pub use router::RouterHandle;
 pub(crate) use running::listen_text;
 pub use running::{Bound, Running, StartError};
 pub use shared::Shared;
+pub(crate) use shared::wall_clock;
 pub use subscription::Subscription;
 
 use crate::jetstream::tag::Tag;

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -26,13 +27,13 @@ const SLICES: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Outbound {
+pub(crate) struct Outbound {
     max_pending: usize,
     state: Mutex<State>,
     /// Wakes the writer task.
-    pub(super) wake: Notify,
+    pub(crate) wake: Notify,
     /// Wakes stalled producers.
-    pub(super) relieved: Notify,
+    pub(crate) relieved: Notify,
 }
 
 #[derive(Debug)]
@@ -57,9 +58,25 @@ enum Phase {
     Writer,
 }
 
+/// How far [`Outbound::drain`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drained {
+    /// Nothing waits any more.
+    All,
+    /// The socket is broken.
+    Broken,
+    /// The peer did not take this in time.
+    Late {
+        /// Chunks.
+        count: usize,
+        /// Their bytes.
+        total: usize,
+    },
+}
+
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accepted {
+pub(crate) enum Accepted {
     /// Written or queued.
     Yes,
     /// Queued, and the connection is more than three quarters full.
@@ -73,7 +90,7 @@ pub(super) enum Accepted {
 }
 
 impl Outbound {
-    pub(super) fn new(socket: OwnedWriteHalf, max_pending: usize) -> Self {
+    pub(crate) fn new(socket: OwnedWriteHalf, max_pending: usize) -> Self {
         let state = State {
             chunks: VecDeque::new(),
             pending: 0,
@@ -90,12 +107,12 @@ impl Outbound {
     }
 
     /// Bytes that wait.
-    pub(super) fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.state.lock().pending
     }
 
     /// Whether producers should slow down.
-    pub(super) fn is_nearly_full(&self) -> bool {
+    pub(crate) fn is_nearly_full(&self) -> bool {
         self.state.lock().pending > self.high_water()
     }
 
@@ -105,7 +122,7 @@ impl Outbound {
 
     /// Takes a batch and leaves an empty buffer in its place. Writes it at once if nobody else is
     /// writing.
-    pub(super) fn send(&self, batch: &mut Vec<u8>) -> Accepted {
+    pub(crate) fn send(&self, batch: &mut Vec<u8>) -> Accepted {
         let mut state = self.state.lock();
         let Some(socket) = state
             .socket
@@ -188,7 +205,7 @@ impl Outbound {
     }
 
     /// Takes all that waits, for the writer task; `None` if there is nothing to do.
-    pub(super) fn take(&self) -> Option<(Arc<OwnedWriteHalf>, VecDeque<Vec<u8>>)> {
+    fn take(&self) -> Option<(Arc<OwnedWriteHalf>, VecDeque<Vec<u8>>)> {
         let mut state = self.state.lock();
         if state.phase != Phase::Writer {
             return None;
@@ -202,7 +219,7 @@ impl Outbound {
     }
 
     /// The writer task wrote this many bytes.
-    pub(super) fn wrote(&self, bytes: usize) {
+    fn wrote(&self, bytes: usize) {
         let mut state = self.state.lock();
         let before = state.pending;
         state.pending = before.saturating_sub(bytes);
@@ -213,21 +230,55 @@ impl Outbound {
         }
     }
 
+    /// Sends all that waits, for the writer task. Each round takes what has gathered and has `limit` for it.
+    pub(crate) async fn drain(&self, limit: Duration) -> Drained {
+        while let Some((socket, chunks)) = self.take() {
+            let count = chunks.len();
+            let total: usize = chunks.iter().map(Vec::len).sum();
+            match tokio::time::timeout(limit, self.write(&socket, chunks)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Drained::Broken,
+                Err(_) => return Drained::Late { count, total },
+            }
+        }
+        Drained::All
+    }
+
+    async fn write(
+        &self,
+        socket: &OwnedWriteHalf,
+        mut chunks: VecDeque<Vec<u8>>,
+    ) -> io::Result<()> {
+        let mut offset = 0;
+        while !chunks.is_empty() {
+            match write_chunks(socket, &mut chunks, &mut offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.wrote(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket.writable().await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Accepts nothing more; what waits is still written. True if nothing waits.
-    pub(super) fn finish(&self) -> bool {
+    pub(crate) fn finish(&self) -> bool {
         let mut state = self.state.lock();
         state.closing = true;
         state.phase == Phase::Idle
     }
 
     /// Whether everything was written after [`Outbound::finish`].
-    pub(super) fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         let state = self.state.lock();
         state.socket.is_none() || (state.closing && state.phase == Phase::Idle)
     }
 
     /// Closes at once: drops what waits and returns the socket, once.
-    pub(super) fn close(&self) -> Option<Arc<OwnedWriteHalf>> {
+    pub(crate) fn close(&self) -> Option<Arc<OwnedWriteHalf>> {
         let mut state = self.state.lock();
         state.closing = true;
         state.pending = 0;
@@ -270,7 +321,7 @@ fn write_now(socket: &OwnedWriteHalf, batch: &[u8]) -> (usize, io::Result<()>) {
 
 /// Writes chunks as far as the socket takes them without waiting and drops what was written.
 /// Returns the bytes.
-pub(super) fn write_chunks(
+fn write_chunks(
     socket: &OwnedWriteHalf,
     chunks: &mut VecDeque<Vec<u8>>,
     offset: &mut usize,

@@ -21,6 +21,10 @@ pub enum CloseReason {
     ServerShutdown,
     MissingAccount,
     NoRespondersRequiresHeaders,
+    WrongPort,
+    DuplicateRoute,
+    DuplicateServerName,
+    ClusterNameConflict,
 }
 
 impl CloseReason {
@@ -44,6 +48,10 @@ impl CloseReason {
             Self::ServerShutdown => "Server Shutdown",
             Self::MissingAccount => "Missing Account",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+            Self::WrongPort => "Incorrect Port",
+            Self::DuplicateRoute => "Duplicate Route",
+            Self::DuplicateServerName => "Duplicate Server Name",
+            Self::ClusterNameConflict => "Cluster Name Conflict",
         }
     }
 }

@@ -155,7 +155,7 @@ impl Shared {
         self.lame_duck.load(Ordering::Relaxed)
     }
 
-    pub(super) fn next_connection_id(&self) -> u64 {
+    pub(crate) fn next_connection_id(&self) -> u64 {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -180,6 +180,6 @@ impl Shared {
 }
 
 /// The time of day.
-pub(super) fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

@@ -4,20 +4,17 @@
 // Timers of a connection follow the machine's clock, as its peer's do.
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jetwake_protocol::wire::WireError;
 use jetwake_protocol::wire::encode::{self, PING};
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::{Instant, Sleep};
 
 use super::connection::Connection;
 use super::counters;
-use super::outbound::write_chunks;
+use super::outbound::Drained;
 use super::reason::CloseReason;
 use super::shared::Shared;
 
@@ -141,38 +138,14 @@ impl Writer {
         self.connection.close_after_flush(reason);
     }
 
-    /// Sends all that waits. Each round takes what has gathered and has `write_deadline` for it.
+    /// Sends all that waits.
     async fn drain(&self) {
-        while let Some((socket, chunks)) = self.connection.outbound.take() {
-            let count = chunks.len();
-            let total: usize = chunks.iter().map(Vec::len).sum();
-            let limit = self.shared.options.write_deadline;
-            match tokio::time::timeout(limit, self.write(&socket, chunks)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return self.connection.close(CloseReason::WriteError),
-                Err(_) => return self.cut_for_deadline(count, total),
-            }
+        let limit = self.shared.options.write_deadline;
+        match self.connection.outbound.drain(limit).await {
+            Drained::All => {}
+            Drained::Broken => self.connection.close(CloseReason::WriteError),
+            Drained::Late { count, total } => self.cut_for_deadline(count, total),
         }
-    }
-
-    async fn write(
-        &self,
-        socket: &OwnedWriteHalf,
-        mut chunks: VecDeque<Vec<u8>>,
-    ) -> io::Result<()> {
-        let mut offset = 0;
-        while !chunks.is_empty() {
-            match write_chunks(socket, &mut chunks, &mut offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => self.connection.outbound.wrote(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.writable().await?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     fn cut_for_deadline(&self, chunks: usize, total: usize) {

@@ -3,7 +3,7 @@
 use super::fields::{self, BodyError, Reader};
 use super::{Kind, NodeId, frame};
 
-/// Most nodes that one [`Peers`] names.
+/// Most nodes that one [`Gossip`] names.
 pub const MAX_ADDRESSES: usize = 1024;
 
 /// Where a node can be dialled.
@@ -17,9 +17,9 @@ pub struct Address {
 
 /// Nodes that the sender is connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Peers(pub Vec<Address>);
+pub struct Gossip(pub Vec<Address>);
 
-impl Peers {
+impl Gossip {
     /// Appends the frame.
     pub fn append(&self, out: &mut Vec<u8>) {
         frame::append_with(out, Kind::PEERS, |out| {

@@ -16,7 +16,7 @@ use std::fmt;
 
 pub use fields::BodyError;
 pub use frame::{FrameError, Header, VERSION};
-pub use gossip::{Address, MAX_ADDRESSES, Peers, Pulse, Update};
+pub use gossip::{Address, Gossip, MAX_ADDRESSES, Pulse, Update};
 pub use hello::{Hello, Link};
 
 /// One incarnation of a node: the name may come back with another number, which is then another

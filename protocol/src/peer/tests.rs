@@ -80,10 +80,10 @@ fn gossip_comes_back_as_it_was() {
         node: NodeId(node),
         url: url.into(),
     };
-    let peers = Peers(vec![address(1, "a:1"), address(u64::MAX, "[::1]:2")]);
+    let peers = Gossip(vec![address(1, "a:1"), address(u64::MAX, "[::1]:2")]);
     let mut out = Vec::new();
     peers.append(&mut out);
-    assert_eq!(Peers::read(&out[HEADER..]).unwrap(), peers);
+    assert_eq!(Gossip::read(&out[HEADER..]).unwrap(), peers);
     let update = Update {
         leaving: true,
         client_urls: vec!["a:1".into(), "b:2".into()],
@@ -175,7 +175,7 @@ proptest! {
     fn no_bytes_upset_a_reader(bytes in vec(any::<u8>(), 0..300)) {
         let _ = frame::next(&bytes, MAX_BODY);
         let _ = Hello::read(&bytes);
-        let _ = Peers::read(&bytes);
+        let _ = Gossip::read(&bytes);
         let _ = Update::read(&bytes);
         let _ = Pulse::read(&bytes);
     }

@@ -1,0 +1,258 @@
+//! The life of a link that was agreed on: reading, writing, signs of life, and its end.
+
+// A link's timers follow the machine's clock, as its peer's do.
+#![allow(clippy::disallowed_methods)]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use jetwake_protocol::peer::{Gossip, Kind, Link, Pulse, Update, frame};
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::Mesh;
+use super::events::Receiver;
+use super::lane::Lane;
+use super::peer::Peer;
+use crate::server::{CloseReason, Volume, counters};
+
+/// A node from which nothing came for this long is asked for a sign of life.
+pub(super) const PING: Duration = Duration::from_millis(500);
+/// A node from which nothing came for this long is down.
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
+/// Room for one read.
+const READ: usize = 64 << 10;
+/// A buffer with less room than this gets more.
+const READ_MIN: usize = 4 << 10;
+
+/// The receiving end of a link.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    pub(super) reader: OwnedReadHalf,
+    /// What was read beyond the handshake.
+    pub(super) buffer: BytesMut,
+}
+
+/// Serves the main link of a peer until it ends. `before` is the link that this one replaces.
+pub(super) async fn run(mesh: Arc<Mesh>, peer: Arc<Peer>, inlet: Inlet, before: Option<Arc<Peer>>) {
+    if let Some(before) = before {
+        before.main.close(CloseReason::DuplicateRoute);
+        before.ended().await;
+    }
+    begin(&mesh, &peer);
+    let lane = Arc::clone(&peer.main);
+    let session = Session::new(&mesh, &peer, &lane);
+    tokio::join!(session.read(inlet), lane.write(|| {}));
+    finish(&mesh, &peer);
+}
+
+/// Serves the bulk link of a peer until it ends.
+pub(super) async fn run_bulk(mesh: Arc<Mesh>, peer: Arc<Peer>, lane: Arc<Lane>, inlet: Inlet) {
+    let session = Session::new(&mesh, &peer, &lane);
+    let room = || {
+        for consumer in mesh.consumers() {
+            consumer.bulk_room(peer.node());
+        }
+    };
+    tokio::join!(session.read(inlet), lane.write(room));
+    let mut bulk = peer.bulk.lock();
+    if bulk
+        .as_ref()
+        .is_some_and(|current| Arc::ptr_eq(current, &lane))
+    {
+        *bulk = None;
+    }
+    drop(bulk);
+    mesh.log_closed(&lane, Some(&peer.info.server_name));
+}
+
+/// The peer is up: whoever wants to know hears it, and the mesh tells it whom to dial.
+fn begin(mesh: &Mesh, peer: &Arc<Peer>) {
+    peer.up.store(true, Ordering::Release);
+    for consumer in mesh.consumers() {
+        consumer.peer_up(peer);
+    }
+    mesh.introduce(peer);
+}
+
+fn finish(mesh: &Mesh, peer: &Arc<Peer>) {
+    peer.up.store(false, Ordering::Release);
+    if let Some(bulk) = peer.bulk() {
+        bulk.close(peer.main.reason());
+    }
+    mesh.peers.remove(peer);
+    for consumer in mesh.consumers() {
+        consumer.peer_down(peer);
+    }
+    mesh.log_closed(&peer.main, Some(&peer.info.server_name));
+    peer.end();
+}
+
+/// The reading side of one connection.
+struct Session<'s> {
+    mesh: &'s Arc<Mesh>,
+    peer: &'s Arc<Peer>,
+    lane: &'s Arc<Lane>,
+    /// Who gets frames, with the consumer that says which.
+    receivers: Vec<Box<dyn Receiver>>,
+}
+
+impl<'s> Session<'s> {
+    fn new(mesh: &'s Arc<Mesh>, peer: &'s Arc<Peer>, lane: &'s Arc<Lane>) -> Self {
+        let receiver = |consumer: &Arc<dyn super::MeshEvents>| consumer.receiver(peer, lane.link);
+        let receivers = mesh.consumers().iter().map(receiver).collect();
+        Self {
+            mesh,
+            peer,
+            lane,
+            receivers,
+        }
+    }
+
+    /// Reads until the connection ends.
+    async fn read(mut self, mut inlet: Inlet) {
+        let mut ticks = tokio::time::interval(PING);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let reason = loop {
+            let needed = match self.take(&mut inlet.buffer) {
+                Ok(needed) => needed,
+                Err(reason) => break reason,
+            };
+            for receiver in &mut self.receivers {
+                receiver.flush();
+            }
+            self.wait_for_room().await;
+            make_room(&mut inlet.buffer, needed);
+            if let Some(reason) = self.fill(&mut inlet, &mut ticks).await {
+                break reason;
+            }
+        };
+        self.lane.close(reason);
+    }
+
+    /// Waits for bytes, or for a reason to end.
+    async fn fill(&mut self, inlet: &mut Inlet, ticks: &mut Interval) -> Option<CloseReason> {
+        loop {
+            // What has arrived is read before anybody is given up.
+            tokio::select! {
+                biased;
+                read = inlet.reader.read_buf(&mut inlet.buffer) => {
+                    self.lane.note_read();
+                    return match read {
+                        Ok(0) => Some(CloseReason::ClientClosed),
+                        Ok(_) => None,
+                        Err(_) => Some(CloseReason::ReadError),
+                    };
+                }
+                _ = ticks.tick() => if let Some(reason) = self.tick() { return Some(reason) },
+            }
+        }
+    }
+
+    /// Asks for a sign of life where there was none, and gives up where there was none for long. The
+    /// bulk link lives and dies with the main link.
+    fn tick(&self) -> Option<CloseReason> {
+        if self.lane.link == Link::Bulk {
+            return None;
+        }
+        let silence = self.lane.silence();
+        if silence >= SILENCE {
+            counters::count(&self.mesh.shared.incidents.stale_connections);
+            return Some(CloseReason::StaleConnection);
+        }
+        if silence >= PING / 2 || self.lane.rtt() == 0 {
+            let mut ping = Vec::new();
+            Pulse(self.mesh.shared.uptime_nanos()).append(&mut ping, Kind::PING);
+            self.lane.say(&mut ping);
+        }
+        None
+    }
+
+    /// Hands over every complete frame; the bytes that are missing of the next one.
+    fn take(&mut self, buffer: &mut BytesMut) -> Result<usize, CloseReason> {
+        let mut received = Volume::default();
+        let result = loop {
+            let header = match frame::Header::read(buffer, frame::MAX_BODY) {
+                Ok(Some(header)) => header,
+                Ok(None) => break Ok(0),
+                Err(error) => break Err(self.broken(&error)),
+            };
+            if buffer.len() < header.frame() {
+                break Ok(header.frame() - buffer.len());
+            }
+            let mut body = buffer.split_to(header.frame()).freeze();
+            body.advance(frame::HEADER);
+            if let Err(error) = header.check(&body) {
+                break Err(self.broken(&error));
+            }
+            match self.receiver(header.kind) {
+                Some(receiver) => {
+                    received.add(header.frame());
+                    receiver.frame(header.kind, body);
+                }
+                None => {
+                    if let Err(reason) = self.own(header.kind, &body) {
+                        break Err(reason);
+                    }
+                }
+            }
+        };
+        if received.msgs > 0 {
+            self.lane.traffic.received(received);
+            self.lane.note_activity();
+        }
+        result
+    }
+
+    fn receiver(&mut self, kind: Kind) -> Option<&mut Box<dyn Receiver>> {
+        let at = self
+            .mesh
+            .consumers()
+            .iter()
+            .position(|consumer| consumer.takes(kind))?;
+        self.receivers.get_mut(at)
+    }
+
+    /// A frame of the mesh itself. What nobody knows is skipped: the other side may be newer.
+    fn own(&self, kind: Kind, body: &[u8]) -> Result<(), CloseReason> {
+        let read = match kind {
+            Kind::PING => Pulse::read(body).map(|pulse| {
+                let mut pong = Vec::new();
+                pulse.append(&mut pong, Kind::PONG);
+                self.lane.say(&mut pong);
+            }),
+            Kind::PONG => Pulse::read(body).map(|pulse| self.lane.note_pong(pulse.0)),
+            Kind::PEERS => Gossip::read(body).map(|gossip| self.mesh.heard(gossip)),
+            Kind::UPDATE => Update::read(body).map(|update| self.mesh.updated(self.peer, &update)),
+            _ => Ok(()),
+        };
+        read.map_err(|error| self.broken(&error))
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> CloseReason {
+        let label = self.lane.label();
+        let logger = &self.mesh.shared.logger;
+        logger.error(format_args!("{label} - Route parse error: {error}"));
+        CloseReason::ParseError
+    }
+
+    /// Reads nothing while a receiver has too much. The other side's silence is not its fault then.
+    async fn wait_for_room(&mut self) {
+        for receiver in &mut self.receivers {
+            if let Some(room) = receiver.room() {
+                room.await;
+                self.lane.note_read();
+            }
+        }
+    }
+}
+
+fn make_room(buffer: &mut BytesMut, needed: usize) {
+    let free = buffer.capacity() - buffer.len();
+    if needed > free || free < READ_MIN {
+        buffer.reserve(needed.max(READ));
+    }
+}
