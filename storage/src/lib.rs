@@ -25,7 +25,7 @@ pub use error::StoreError;
 pub use format::{Kind, Record};
 pub use journal::{Appended, JournalWriter, Written};
 pub use messages::{
-    FileMessages, Insert, KeyFilter, KeyId, Location, MemoryMessages, MessageStore, Meta,
+    FileMessages, Insert, KeyFilter, KeyId, Location, MemoryMessages, MessageStore, Meta, NoPlace,
     OutOfOrder, ReadError, State, Stored, StoredRef,
 };
 pub use position::Lsn;

@@ -87,6 +87,7 @@ pub(crate) struct SectionHeader {
     pub(crate) body_sum: u32,
     pub(crate) kind: SectionKind,
     pub(crate) covered: Lsn,
+    pub(crate) applied: Option<u64>,
 }
 
 impl SectionHeader {
@@ -106,6 +107,8 @@ impl SectionHeader {
         put(&mut bytes, 24, self.kind.code().to_le_bytes());
         put(&mut bytes, 32, self.covered.0.to_le_bytes());
         put(&mut bytes, 40, generation.to_le_bytes());
+        let applied = self.applied.map_or(0, |index| index.saturating_add(1));
+        put(&mut bytes, 48, applied.to_le_bytes());
         let sum = Seed::new(generation).sum(offset, &bytes[8..]);
         put(&mut bytes, 4, sum.to_le_bytes());
         bytes
@@ -125,6 +128,7 @@ impl SectionHeader {
             body_sum: fields.u32(20),
             kind: SectionKind::parse(fields.u32(24))?,
             covered: Lsn(fields.u64(32)),
+            applied: fields.u64(48).checked_sub(1),
         };
         let body = rest.get(..section.length as usize)?;
         let good = fields.u32(4) == sum && crc32c::crc32c(body) == section.body_sum;

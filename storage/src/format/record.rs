@@ -20,6 +20,15 @@ pub enum Kind {
     /// The group begins anew: everything of it before this record is void, and its log goes on
     /// behind this record's index. The payload is the state that it begins with, if there is one.
     Reset,
+    /// A message that is in the journal already, or lies damaged somewhere: written again so that an
+    /// older file may go. It replaces nothing, whatever its index.
+    MessageAgain,
+    /// A control record that is in the journal already, written again; it replaces nothing.
+    ControlAgain(u8),
+    /// The group goes on from a state that came from elsewhere, the one after this record's index
+    /// and term. The record's sequence is an index: what had that one or a higher one before this
+    /// record is void. What has no index stays, and so does the group's checkpoint.
+    Install,
 }
 
 impl Kind {
@@ -29,6 +38,9 @@ impl Kind {
             Self::Control(tag) => [2, tag],
             Self::Truncate => [3, 0],
             Self::Reset => [4, 0],
+            Self::MessageAgain => [5, 0],
+            Self::ControlAgain(tag) => [6, tag],
+            Self::Install => [7, 0],
         }
     }
 
@@ -38,7 +50,37 @@ impl Kind {
             2 => Some(Self::Control(tag)),
             3 => Some(Self::Truncate),
             4 => Some(Self::Reset),
+            5 => Some(Self::MessageAgain),
+            6 => Some(Self::ControlAgain(tag)),
+            7 => Some(Self::Install),
             _ => None,
+        }
+    }
+
+    /// Whether the record holds a message.
+    #[must_use]
+    pub fn is_message(self) -> bool {
+        matches!(self, Self::Message | Self::MessageAgain)
+    }
+
+    /// The kind of a copy of such a record, which replaces nothing. What says something about the
+    /// log has none.
+    #[must_use]
+    pub fn again(self) -> Option<Self> {
+        match self {
+            Self::Message | Self::MessageAgain => Some(Self::MessageAgain),
+            Self::Control(tag) | Self::ControlAgain(tag) => Some(Self::ControlAgain(tag)),
+            Self::Truncate | Self::Reset | Self::Install => None,
+        }
+    }
+
+    /// The kind that a copy was made of; any other kind is its own.
+    #[must_use]
+    pub fn original(self) -> Self {
+        match self {
+            Self::MessageAgain => Self::Message,
+            Self::ControlAgain(tag) => Self::Control(tag),
+            other => other,
         }
     }
 }
@@ -54,7 +96,7 @@ pub struct Record<'a> {
     pub index: u64,
     /// Term of the leader that decided it.
     pub term: u32,
-    /// Sequence of a message, 0 otherwise.
+    /// Sequence of a message; what [`Kind::Install`] says; 0 otherwise.
     pub seq: u64,
     /// Nanoseconds since 1970.
     pub timestamp: i64,

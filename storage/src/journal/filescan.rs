@@ -6,7 +6,7 @@ use super::window::Window;
 use crate::error::StoreError;
 use crate::files::{JOURNAL, file_name};
 use crate::format::{
-    BATCH_HEADER, BATCHES_START, BatchHeader, HeaderError, Kind, RECORD_HEADER, RecordHeader, Seed,
+    BATCH_HEADER, BATCHES_START, BatchHeader, HeaderError, RECORD_HEADER, RecordHeader, Seed,
 };
 use crate::position::Lsn;
 
@@ -152,13 +152,13 @@ impl FileScan<'_> {
     }
 
     fn take(&mut self, header: &RecordHeader, pos: u32, mark: u32) {
-        let first = self.scan.groups.note(header, self.at(pos));
+        let first = self.scan.groups.note(header.into(), self.at(pos));
         self.out.push(pos | mark, first.then_some(header.group));
     }
 
     fn lose(&mut self, header: &RecordHeader, pos: u32) {
         self.take(header, pos, DAMAGED);
-        if header.kind == Kind::Message {
+        if header.kind.is_message() {
             self.scan.lost.push((header.group, header.seq));
         }
     }

@@ -27,6 +27,7 @@ use crate::format::{
 use crate::messages::Location;
 use crate::position::Lsn;
 
+pub(crate) use groups::Groups;
 pub(crate) use scan::{Scan, ScannedFile, scan};
 pub(crate) use walk::Walked;
 pub(crate) use writer::pair;

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::index::Entry;
 use super::moving::Removals;
 use super::sealed::{DeadRows, Sealed};
 use super::store::{Bodies, Messages, Removal};
@@ -33,6 +34,10 @@ pub struct FileBodies {
     /// Highest sequence that a copy pass has dealt with.
     pub(super) copied_through: u64,
     pub(super) removals: Removals,
+    /// The journal file of the newest place that was given.
+    newest: u32,
+    /// Up to this sequence a message of the tail may lie in a later file than those behind it.
+    pub(super) disordered: u64,
     /// Messages whose bytes are to be overwritten once a checkpoint says that they are gone.
     erasures: Vec<Location>,
     /// Segments in whose chunks are messages to be erased: what lives is to be copied out of them.
@@ -122,6 +127,11 @@ pub(crate) fn unpack(place: u64) -> Location {
     }
 }
 
+/// Whether a message lies in a journal file up to `through`.
+pub(super) fn is_early(entry: &Entry, through: u32) -> bool {
+    matches!(unpack(entry.place), Location::Journal { file, .. } if file <= through)
+}
+
 impl FileBodies {
     /// Notes a place whose bytes are to be overwritten.
     pub(super) fn erase(&mut self, place: u64) {
@@ -159,6 +169,8 @@ impl FileMessages {
             files,
             copied_through: 0,
             removals: Removals::default(),
+            newest: 0,
+            disordered: 0,
             erasures: Vec::new(),
             spoilt: Vec::new(),
         })
@@ -172,10 +184,17 @@ impl FileMessages {
 
     /// Whether a live message lies in a journal file up to `through`.
     pub(crate) fn needs_journal(&self, through: u32) -> bool {
-        let first = self.index.tail.first();
-        first.is_some_and(|(_, entry)| {
-            matches!(unpack(entry.place), Location::Journal { file, .. } if file <= through)
-        })
+        let early = |(_, entry): (u64, Entry)| is_early(&entry, through);
+        let disordered = self.bodies.disordered;
+        let tail = &self.index.tail;
+        let ordered = disordered
+            .checked_add(1)
+            .and_then(|from| tail.at_or_after(from));
+        let mut before = tail.iter_from(0).take_while(|(seq, _)| *seq <= disordered);
+        let mut sections = self.index.sections.list.iter();
+        ordered.is_some_and(early)
+            || before.any(early)
+            || sections.any(|section| section.repaired().any(early))
     }
 
     /// What a checkpoint says about the messages.
@@ -198,7 +217,9 @@ impl FileMessages {
             }
         };
         let mut runs: Vec<(u64, u64)> = Vec::new();
-        for (seq, _) in self.index.tail.iter_from(0) {
+        // What was repaired is in the journal as well as in its section.
+        let repaired = self.index.sections.list.iter().flat_map(Sealed::repaired);
+        for (seq, _) in repaired.chain(self.index.tail.iter_from(0)) {
             match runs.last_mut() {
                 Some((first, len)) if *first + *len == seq => *len += 1,
                 _ => runs.push((seq, 1)),
@@ -244,7 +265,7 @@ impl FileMessages {
     pub fn is_wasteful(&self) -> bool {
         let sections = &self.index.sections;
         let spoilt = |section: &Sealed| self.bodies.spoilt.contains(&section.number());
-        let worth = |section| Sealed::is_sparse(section) || spoilt(section);
+        let worth = |section| Sealed::is_worn(section) || spoilt(section);
         sections.emptied || self.has_erasures() || sections.list.iter().any(worth)
     }
 
@@ -318,7 +339,19 @@ impl Bodies for FileBodies {
     }
 
     fn put(&mut self, message: &Insert<'_>) -> u64 {
+        if let Some(Location::Journal { file, .. }) = message.location {
+            if file < self.newest {
+                self.disordered = self.disordered.max(message.seq);
+            }
+            self.newest = self.newest.max(file);
+        }
         message.location.map_or(NOWHERE, pack)
+    }
+
+    fn moved(&mut self, last: u64) {
+        self.disordered = self.disordered.max(last);
+        // A copy that is being made does not know of it.
+        self.removals.close();
     }
 
     fn drop_place(&mut self, seq: u64, place: u64, removal: Removal) {

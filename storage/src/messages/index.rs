@@ -5,6 +5,7 @@
 //! messages is in `search`.
 
 use super::keys::KeyTable;
+use super::sealed::Sealed;
 use super::sections::Sections;
 use super::seqmap::SeqMap;
 use super::{KeyId, Meta, OutOfOrder, State};
@@ -107,6 +108,47 @@ impl Index {
         self.last_ts = timestamp;
         self.bytes += u64::from(size);
         entry.meta(seq)
+    }
+
+    /// The last sequence in the tail.
+    pub(super) fn last_of_tail(&self) -> u64 {
+        self.tail.last().map_or(0, |(seq, _)| seq)
+    }
+
+    /// Whether a missing message could be put in its place: sections cannot be changed.
+    pub(super) fn has_room_for(&self, seq: u64) -> bool {
+        let sealed = self.sections.list.back().map_or(0, Sealed::last);
+        seq > sealed && seq <= self.last_seq
+    }
+
+    /// Puts a message among those of the tail, where there is [room](Self::has_room_for) for it.
+    pub(super) fn put_in(
+        &mut self,
+        seq: u64,
+        timestamp: i64,
+        key: &[u8],
+        size: u32,
+        place: u64,
+    ) -> Meta {
+        let key = self.keys.insert(key, seq);
+        let entry = Entry {
+            timestamp,
+            place,
+            key,
+            size,
+        };
+        self.tail.put_in(seq, entry, timestamp);
+        self.bytes += u64::from(size);
+        entry.meta(seq)
+    }
+
+    /// Gives a message that is there another place.
+    pub(super) fn replace(&mut self, seq: u64, place: u64) {
+        if let Some((at, row)) = self.sections.find(seq) {
+            self.sections.list[at].repair(row, place);
+        } else if let Some(entry) = self.tail.get_mut(seq) {
+            entry.place = place;
+        }
     }
 
     pub(super) fn set_first_seq(&mut self, first_seq: u64) -> Result<(), OutOfOrder> {

@@ -190,7 +190,7 @@ impl KeyTable {
         let count = self.count(id);
         if let Some(key) = self.keys.get_mut(id.0 as usize) {
             self.live += usize::from(count == 0);
-            key.postings.push(seq);
+            key.postings.insert(seq);
         }
         id
     }

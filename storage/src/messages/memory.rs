@@ -80,6 +80,8 @@ impl Bodies for Heap {
         }
     }
 
+    fn moved(&mut self, _last: u64) {}
+
     fn get(&self, seq: u64, timestamp: i64, place: u64) -> Result<Stored, ReadError> {
         let body = &self.slots[place as usize];
         let (key_end, headers_end) = body.ends();

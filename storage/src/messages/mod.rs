@@ -162,6 +162,14 @@ pub struct OutOfOrder {
     pub last: u64,
 }
 
+/// A message that cannot be put where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("sequence {seq} cannot be put among the messages that are there")]
+pub struct NoPlace {
+    /// The sequence offered.
+    pub seq: u64,
+}
+
 /// A message that is indexed and cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -208,6 +216,21 @@ pub trait MessageStore: Send + Debug {
     /// # Errors
     /// `last_seq` is below the last sequence.
     fn skip(&mut self, last_seq: u64, timestamp: i64) -> Result<(), OutOfOrder>;
+
+    /// Takes a message's bytes from a new place, when those at the old one are damaged. A message
+    /// that is missing, and was never removed, is put in its place.
+    ///
+    /// # Errors
+    /// Another message has this sequence, or the place of a missing one is among sealed messages,
+    /// where nothing can be put between; nothing changed.
+    fn repair(&mut self, message: &Insert<'_>) -> Result<Meta, NoPlace>;
+
+    /// First and last sequence of every run of messages that are present, ascending.
+    fn present(&self, visit: &mut dyn FnMut(u64, u64));
+
+    /// Removes everything that is in none of these runs, which ascend; `removed` sees each removed
+    /// message and its key.
+    fn retain(&mut self, runs: &[(u64, u64)], removed: &mut dyn FnMut(&Meta, &[u8]));
 
     /// The message with this sequence.
     ///

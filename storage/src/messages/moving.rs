@@ -5,7 +5,7 @@
 //! hold, in time proportional to sections and keys. Single messages that went while the job ran are
 //! noted; what went from the front is known by the first sequence.
 
-use super::file::{FileMessages, pack, unpack};
+use super::file::{FileMessages, is_early, pack, unpack};
 use super::index::Entry;
 use super::sealed::Sealed;
 use super::seqmap::SeqMap;
@@ -83,6 +83,11 @@ pub(super) struct Removals {
 }
 
 impl Removals {
+    /// What a job that is at work brings is not taken over any more.
+    pub(super) fn close(&mut self) {
+        self.open = false;
+    }
+
     pub(super) fn note(&mut self, seq: u64, erase: bool) {
         if self.open && seq <= self.last {
             self.single.push((seq, erase));
@@ -196,12 +201,18 @@ impl FileMessages {
     /// The live messages in journal files up to `through` that are not in a section, and the
     /// sequence up to which that is all of them.
     fn uncopied(&self, through: u32) -> (SeqMap<Entry>, u64) {
-        // Later messages have later sequences, and lie in later files.
-        let early = |entry: &Entry| {
-            let location = unpack(entry.place);
-            matches!(location, Location::Journal { file, .. } if file <= through)
+        let early = |entry: &Entry| is_early(entry, through);
+        let disordered = self.bodies.disordered;
+        let tail = if disordered == 0 {
+            // Later messages have later sequences, and lie in later files.
+            self.index.tail.clone_while(early)
+        } else {
+            let entries = self.index.tail.iter_from(0);
+            // What lies in later files between them is copied a little early.
+            let last = entries.filter(|(_, entry)| early(entry)).last();
+            let last = last.map_or(0, |(seq, _)| seq);
+            self.index.tail.clone_through(last)
         };
-        let tail = self.index.tail.clone_while(early);
         let next = match tail.last() {
             Some((seq, _)) => self
                 .index
@@ -246,7 +257,7 @@ impl FileMessages {
     /// gets little at a time would otherwise end with a section for each pass.
     fn which_are_worn(&self) -> Vec<bool> {
         let list = &self.index.sections.list;
-        let mut worn: Vec<bool> = list.iter().map(Sealed::is_sparse).collect();
+        let mut worn: Vec<bool> = list.iter().map(Sealed::is_worn).collect();
         if list.len() < MERGED {
             return worn;
         }
@@ -290,6 +301,9 @@ impl FileMessages {
         let named = |number: &u32| list.iter().any(|section| section.number() == *number);
         self.bodies.spoilt.retain(named);
         self.index.tail.drop_through(moved.through);
+        if self.bodies.disordered <= moved.through {
+            self.bodies.disordered = 0;
+        }
         self.bodies.copied_through = self.bodies.copied_through.max(moved.through);
     }
 

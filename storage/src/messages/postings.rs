@@ -42,6 +42,19 @@ impl Postings {
         }
     }
 
+    /// Adds a sequence that may be below others.
+    pub(super) fn insert(&mut self, seq: u64) {
+        match self {
+            Self::One(first) if seq < *first => *self = Self::Few(Box::new(vec![seq, *first])),
+            Self::Few(few) if few.last().is_some_and(|last| seq < *last) => {
+                let at = few.partition_point(|other| *other < seq);
+                few.insert(at, seq);
+            }
+            Self::Many(many) => many.put_in(seq, (), 0),
+            _ => self.push(seq),
+        }
+    }
+
     pub(super) fn remove(&mut self, seq: u64) {
         match self {
             Self::None => return,

@@ -3,6 +3,7 @@
 //! Rows below `front` went from the front; later dead rows have a bit. The row at `front` is alive
 //! as long as any is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::index::Entry;
@@ -138,6 +139,8 @@ pub(crate) struct Sealed {
     dead: DeadRows,
     /// Live rows of each key, once one died; not kept where every key has one row.
     key_live: Vec<u32>,
+    /// Live rows whose bytes were found damaged, and the places of good ones.
+    repaired: BTreeMap<u32, u64>,
 }
 
 impl Sealed {
@@ -150,6 +153,7 @@ impl Sealed {
             bytes: tables.entry.bytes,
             dead: DeadRows::default(),
             key_live: Vec::new(),
+            repaired: BTreeMap::new(),
             tables,
         }
     }
@@ -190,6 +194,21 @@ impl Sealed {
         u64::from(self.live) * 2 < u64::from(entry.rows) + u64::from(entry.garbage)
     }
 
+    /// Whether it is to be written anew.
+    pub(super) fn is_worn(&self) -> bool {
+        self.is_sparse() || !self.repaired.is_empty()
+    }
+
+    /// Gives a live row another place.
+    pub(super) fn repair(&mut self, row: u32, place: u64) {
+        self.repaired.insert(row, place);
+    }
+
+    /// The messages with places of their own, ascending.
+    pub(super) fn repaired(&self) -> impl Iterator<Item = (u64, Entry)> + '_ {
+        self.repaired.keys().map(|row| self.entry(*row))
+    }
+
     pub(super) fn id(&self, key: u32) -> KeyId {
         let id = self.ids.get(key as usize);
         id.copied().unwrap_or(KeyId(u32::MAX))
@@ -209,9 +228,10 @@ impl Sealed {
             file: self.tables.number(),
             offset: found.offset,
         };
+        let repaired = self.repaired.get(&row).copied();
         let entry = Entry {
             timestamp: found.timestamp,
-            place: super::file::pack(location),
+            place: repaired.unwrap_or_else(|| super::file::pack(location)),
             key: self.id(found.key),
             size: found.size,
         };
@@ -325,6 +345,7 @@ impl Sealed {
     /// Marks a live row as dead; says which message that was.
     pub(super) fn kill(&mut self, row: u32) -> (u64, Entry) {
         let (seq, entry) = self.entry(row);
+        self.repaired.remove(&row);
         let tables = &self.tables;
         let key = tables.key_of(row) as usize;
         if self.key_live.is_empty() && tables.keys() < tables.len() {

@@ -29,6 +29,24 @@ impl Index {
         tail.chain(self.sections.iter_down(upto))
     }
 
+    /// First and last sequence of every run of messages, ascending.
+    pub(super) fn present(&self, visit: &mut dyn FnMut(u64, u64)) {
+        let mut run: Option<(u64, u64)> = None;
+        for (seq, _) in self.entries_from(0) {
+            match &mut run {
+                Some((_, last)) if *last + 1 == seq => *last = seq,
+                _ => {
+                    if let Some((first, last)) = run.replace((seq, seq)) {
+                        visit(first, last);
+                    }
+                }
+            }
+        }
+        if let Some((first, last)) = run {
+            visit(first, last);
+        }
+    }
+
     pub(super) fn next(&self, from: u64) -> Option<Meta> {
         if self.is_tail(from) {
             return self.tail.at_or_after(from).map(meta);

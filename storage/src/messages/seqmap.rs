@@ -71,6 +71,22 @@ impl<V: Copy> Chunk<V> {
         (at < self.deltas.len() && self.seq(at) == seq).then_some(at)
     }
 
+    /// Whether a sequence that is not below the base can be an entry.
+    fn spans(&self, seq: u64) -> bool {
+        seq - self.base <= u64::from(u32::MAX)
+    }
+
+    /// Adds an entry that [spans](Self::spans) said yes to and that is not there.
+    fn put_in(&mut self, seq: u64, value: V) {
+        // What was removed from the front must not be above what comes to be there.
+        self.deltas.drain(..self.start);
+        self.values.drain(..self.start);
+        self.start = 0;
+        let at = self.lower_bound(seq);
+        self.deltas.insert(at, (seq - self.base) as u32);
+        self.values.insert(at, value);
+    }
+
     /// Takes one entry out, moving the shorter side.
     fn take(&mut self, at: usize) -> V {
         let value = self.values[at];
@@ -152,6 +168,55 @@ impl<V: Copy> SeqMap<V> {
             chunk.mark = chunk.mark.max(running);
             self.len += 1;
         }
+    }
+
+    /// Adds an entry that is not there, wherever it belongs.
+    pub(super) fn put_in(&mut self, seq: u64, value: V, mark: i64) {
+        if self.last().is_none_or(|(last, _)| seq > last) {
+            return self.push(seq, value, mark);
+        }
+        let at = match self.chunk_of(seq) {
+            Some(at) if self.chunks[at].spans(seq) => at,
+            Some(at) => {
+                self.chunks.insert(at + 1, Chunk::new(seq));
+                at + 1
+            }
+            None => {
+                self.chunks.push_front(Chunk::new(seq));
+                0
+            }
+        };
+        self.chunks[at].put_in(seq, value);
+        self.len += 1;
+        // A mark counts for all later chunks.
+        let before = at
+            .checked_sub(1)
+            .map_or(i64::MIN, |at| self.chunks[at].mark);
+        let mark = mark.max(before);
+        for chunk in self.chunks.range_mut(at..) {
+            chunk.mark = chunk.mark.max(mark);
+        }
+        if self.chunks[at].deltas.len() > 2 * CHUNK {
+            self.split(at);
+        }
+    }
+
+    /// Makes two chunks of one.
+    fn split(&mut self, at: usize) {
+        let chunk = &mut self.chunks[at];
+        let middle = chunk.start + chunk.live() / 2;
+        let mut later = Chunk::new(chunk.seq(middle));
+        later.mark = chunk.mark;
+        let shift = chunk.deltas[middle];
+        later.values = chunk.values.split_off(middle);
+        let deltas = chunk.deltas.split_off(middle);
+        later.deltas = deltas.into_iter().map(|delta| delta - shift).collect();
+        self.chunks.insert(at + 1, later);
+    }
+
+    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut V> {
+        let (chunk, at) = self.locate(seq)?;
+        self.chunks[chunk].values.get_mut(at)
     }
 
     /// Index of the last chunk whose base is not above `seq`.
@@ -277,6 +342,24 @@ impl<V: Copy> SeqMap<V> {
         for chunk in &self.chunks {
             let mut chunk = chunk.clone();
             let end = chunk.start + chunk.values[chunk.start..].partition_point(&holds);
+            chunk.values.truncate(end);
+            chunk.deltas.truncate(end);
+            if end <= chunk.start {
+                break;
+            }
+            copy.len += chunk.live();
+            copy.chunks.push_back(chunk);
+        }
+        copy
+    }
+
+    /// A copy of the entries up to a sequence.
+    pub(super) fn clone_through(&self, seq: u64) -> Self {
+        let mut copy = Self::new();
+        let chunks = self.chunks.iter().take_while(|chunk| chunk.base <= seq);
+        for chunk in chunks {
+            let mut chunk = chunk.clone();
+            let end = chunk.lower_bound(seq.saturating_add(1));
             chunk.values.truncate(end);
             chunk.deltas.truncate(end);
             if end <= chunk.start {

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use super::index::{Entry, Index};
 use super::{
-    FileMessages, Insert, KeyFilter, KeyId, MessageStore, Meta, OutOfOrder, ReadError, State,
-    Stored, StoredRef,
+    FileMessages, Insert, KeyFilter, KeyId, MessageStore, Meta, NoPlace, OutOfOrder, ReadError,
+    State, Stored, StoredRef,
 };
 
 /// How a message goes.
@@ -27,6 +27,8 @@ pub trait Bodies: Send + Debug {
     fn put(&mut self, message: &Insert<'_>) -> u64;
     /// Lets go of a message's bytes.
     fn drop_place(&mut self, seq: u64, place: u64, removal: Removal);
+    /// Notes that a message got a place behind those of later messages, up to the last of the tail.
+    fn moved(&mut self, last: u64);
     /// Reads a message.
     ///
     /// # Errors
@@ -94,6 +96,66 @@ impl<B: Bodies> MessageStore for Messages<B> {
 
     fn skip(&mut self, last_seq: u64, timestamp: i64) -> Result<(), OutOfOrder> {
         self.index.skip(last_seq, timestamp)
+    }
+
+    fn repair(&mut self, message: &Insert<'_>) -> Result<Meta, NoPlace> {
+        let (seq, size) = (message.seq, B::size(message));
+        let old = self.index.entry(seq);
+        let fits = match &old {
+            Some(entry) => {
+                entry.timestamp == message.timestamp
+                    && entry.size == size
+                    && self.index.key(entry.key) == message.key
+            }
+            None => self.index.has_room_for(seq),
+        };
+        if !fits {
+            return Err(NoPlace { seq });
+        }
+        let place = self.bodies.put(message);
+        self.bodies.moved(self.index.last_of_tail());
+        match old {
+            Some(old) => {
+                self.bodies.drop_place(seq, old.place, Removal::Front);
+                self.index.replace(seq, place);
+                Ok(old.meta(seq))
+            }
+            None => {
+                let timestamp = message.timestamp;
+                let meta = self.index.put_in(seq, timestamp, message.key, size, place);
+                Ok(meta)
+            }
+        }
+    }
+
+    fn present(&self, visit: &mut dyn FnMut(u64, u64)) {
+        self.index.present(visit);
+    }
+
+    fn retain(&mut self, runs: &[(u64, u64)], removed: &mut dyn FnMut(&Meta, &[u8])) {
+        let mut doomed = Vec::new();
+        let mut runs = runs.iter().copied().peekable();
+        self.index.present(&mut |first, last| {
+            let mut from = first;
+            while from <= last {
+                while runs.next_if(|(_, end)| *end < from).is_some() {}
+                let keep = runs.peek().filter(|(begin, _)| *begin <= last).copied();
+                let (begin, end) = keep.unwrap_or((last.saturating_add(1), last));
+                if from < begin {
+                    doomed.push((from, begin - 1));
+                }
+                if end >= last {
+                    break;
+                }
+                from = end + 1;
+            }
+        });
+        for seq in doomed.into_iter().flat_map(|(first, last)| first..=last) {
+            if let Some(entry) = self.index.remove(seq) {
+                let meta = self.forget(seq, &entry, Removal::Single);
+                removed(&meta, self.index.key(meta.key));
+            }
+        }
     }
 
     fn get(&self, seq: u64) -> Result<Option<Stored>, ReadError> {

@@ -60,6 +60,10 @@ pub(crate) enum Op {
     Skip {
         by: u64,
     },
+    /// A message gets its bytes from a new place.
+    Repair {
+        at: u16,
+    },
 }
 
 pub(crate) fn op() -> impl Strategy<Value = Op> {
@@ -72,6 +76,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => any::<u16>().prop_map(|at| Op::RemoveFront { at }),
         2 => (any::<u16>(), 0..80_u16).prop_map(|(at, count)| Op::RemoveRun { at, count }),
         1 => (0..3_u64).prop_map(|by| Op::Skip { by }),
+        1 => any::<u16>().prop_map(|at| Op::Repair { at }),
     ]
 }
 
@@ -98,7 +103,19 @@ pub(crate) fn name(key: u8) -> Vec<u8> {
 }
 
 impl Model {
-    fn pick(&self, at: u16) -> u64 {
+    /// First and last of every run of messages.
+    pub(crate) fn runs(&self) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for seq in self.rows.keys() {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == *seq => *last = *seq,
+                _ => runs.push((*seq, *seq)),
+            }
+        }
+        runs
+    }
+
+    pub(crate) fn pick(&self, at: u16) -> u64 {
         let Some(span) = self
             .rows
             .keys()
@@ -223,6 +240,11 @@ pub(crate) fn apply(model: &mut Model, store: &mut dyn MessageStore, op: &Op) {
             store.skip(model.last, i64::MIN).unwrap();
             model.settle();
         }
+        Op::Repair { at } => {
+            if let Some(row) = model.rows.get(&model.pick(*at)) {
+                store.repair(&row_insert(model.pick(*at), row)).unwrap();
+            }
+        }
     }
 }
 
@@ -283,6 +305,7 @@ pub(crate) fn compare(model: &Model, store: &dyn MessageStore, size: fn(&Row) ->
         assert_eq!(store.meta(probe).is_some(), model.rows.contains_key(&probe));
     }
     compare_times(model, store);
+    compare_present(model, store);
     if model.last < 4_000_000_000 {
         let mut deleted = Vec::new();
         store.deleted(&mut |seq| deleted.push(seq));
@@ -295,6 +318,12 @@ pub(crate) fn compare(model: &Model, store: &dyn MessageStore, size: fn(&Row) ->
         assert_eq!(store.deleted_count(), expected.len() as u64);
         assert_eq!(deleted, expected);
     }
+}
+
+fn compare_present(model: &Model, store: &dyn MessageStore) {
+    let mut found = Vec::new();
+    store.present(&mut |first, last| found.push((first, last)));
+    assert_eq!(found, model.runs());
 }
 
 fn compare_times(model: &Model, store: &dyn MessageStore) {
@@ -393,6 +422,78 @@ proptest! {
             }
         }
         compare(&model, &store, memory_size, model.pick(7));
+    }
+}
+
+/// A message as it was inserted, from elsewhere.
+fn row_insert(seq: u64, row: &Row) -> Insert<'_> {
+    Insert {
+        seq,
+        timestamp: row.timestamp,
+        key: &row.key,
+        headers: &row.headers,
+        payload: &row.payload,
+        location: None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 60, failure_persistence: None, ..Default::default()
+    })]
+
+    #[test]
+    fn what_is_missing_is_put_back_and_what_is_not_wanted_goes(
+        ops in prop::collection::vec(op(), 1..400),
+        missing in prop::collection::vec(any::<u16>(), 0..300),
+        unwanted in prop::collection::vec((any::<u16>(), 0..60_u16), 0..6),
+    ) {
+        let mut model = Model::default();
+        let mut store = MemoryMessages::new();
+        for op in &ops {
+            apply(&mut model, &mut store, op);
+        }
+        // Some are there and get their bytes once more.
+        for at in &missing {
+            let seq = model.pick(*at);
+            if *at % 3 > 0 {
+                store.remove(seq, false);
+            }
+        }
+        for at in &missing {
+            let seq = model.pick(*at);
+            let Some(row) = model.rows.get(&seq) else { continue };
+            let mut other = row.clone();
+            other.payload.push(1);
+            let there = store.meta(seq).is_some();
+            prop_assert_eq!(store.repair(&row_insert(seq, &other)).is_err(), there);
+            if there {
+                store.repair(&row_insert(seq, row)).unwrap();
+            } else {
+                store.remove(seq, false);
+                store.repair(&row_insert(seq, row)).unwrap();
+            }
+        }
+        compare(&model, &store, memory_size, model.pick(7));
+        let mut gone = Vec::new();
+        for (at, count) in &unwanted {
+            let op = Op::RemoveRun { at: *at, count: *count };
+            for seq in model.victims(&op) {
+                gone.extend(model.take(seq).map(|row| (seq, row.key)));
+            }
+        }
+        gone.sort_unstable();
+        // Runs may cover what never was there.
+        let mut runs = model.runs();
+        runs.insert(0, (0, 0));
+        runs.push((model.last + 1, u64::MAX));
+        let mut removed = Vec::new();
+        store.retain(&runs, &mut |meta, key| removed.push((meta.seq, key.to_vec())));
+        prop_assert_eq!(removed, gone);
+        compare(&model, &store, memory_size, model.pick(7));
+        let beyond = Row { timestamp: 1, key: name(1), headers: Vec::new(), payload: Vec::new() };
+        let seq = model.last + 1;
+        prop_assert_eq!(store.repair(&row_insert(seq, &beyond)), Err(NoPlace { seq }));
     }
 }
 

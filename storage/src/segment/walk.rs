@@ -14,8 +14,8 @@ use crate::chunk::Chunk;
 use crate::crypt::{FileKey, TAG};
 use crate::files::{Files, JOURNAL, SEGMENT, file_name};
 use crate::format::{
-    BATCHES_START, BodyRef, DirectoryEntry, HeaderError, Kind, Picks, RECORD_HEADER, RecordHeader,
-    Row, SEGMENT_HEADER, Seed,
+    BATCHES_START, BodyRef, DirectoryEntry, HeaderError, Picks, RECORD_HEADER, RecordHeader, Row,
+    SEGMENT_HEADER, Seed,
 };
 
 /// A record that was found.
@@ -121,7 +121,7 @@ fn in_file(
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         match RecordHeader::decode(rest, seed, at as u32) {
             Ok(header) => {
-                if header.kind == Kind::Message {
+                if header.kind.is_message() {
                     let size = header.size();
                     let (mut plain, mut body) = (header, header.body(rest));
                     if let Some(key) = key {

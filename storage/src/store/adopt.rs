@@ -63,7 +63,11 @@ impl Store {
             return Vec::new();
         }
         let files = self.uses.iter().filter(|file| {
-            file.number <= through && file.size >= self.adopt_least && !self.is_body(file.number)
+            file.number <= through
+                && file.size >= self.adopt_least
+                && !self.is_body(file.number)
+                // The lists of an adopted file tell its messages by their sequences.
+                && !self.logs.is_ambiguous(file.number)
         });
         let candidate = |file: &super::FileUse| {
             let location = Location::Journal {

@@ -30,6 +30,8 @@ const CHECKPOINT_FILES: u64 = 3;
 pub(super) struct Section {
     pub(super) group: u64,
     pub(super) covered: Lsn,
+    /// Last index of the group's log that is part of the state, if it keeps one.
+    pub(super) applied: Option<u64>,
     pub(super) kind: SectionKind,
     pub(super) body: Vec<u8>,
 }
@@ -44,6 +46,7 @@ impl Section {
             body_sum: 0,
             kind: self.kind,
             covered: self.covered,
+            applied: self.applied,
         };
         let at = out.len();
         let body = at + CHECKPOINT_HEADER;
@@ -200,6 +203,7 @@ impl Store {
             checkpoint.sections.push(Section {
                 group,
                 covered,
+                applied: None,
                 kind: SectionKind::Dropped,
                 body,
             });
@@ -280,6 +284,8 @@ impl Store {
         let end = Lsn::new(checkpoint.retires + 1, 0);
         let early = |section: &Section| section.covered < end;
         !checkpoint.pins_journal
+            // What was written again to let a file go has to be durable.
+            && self.durable_at_least(checkpoint) >= self.again
             && groups.all(|group| added.contains(group) || !self.groups.contains_key(group))
             && !checkpoint.sections.iter().any(early)
     }
@@ -335,13 +341,18 @@ impl Store {
             // An adopted file goes with the segment.
             journal.extend(body.zip(file));
         }
+        let mut forget = false;
         while let Some(file) = self.uses.front().filter(|file| file.number <= self.retired) {
             let number = file.number;
             self.uses.pop_front();
+            forget = true;
             if self.is_body(number) {
                 continue;
             }
             journal.extend(self.files.take_journal(number).map(|file| (number, file)));
+        }
+        if forget {
+            self.logs = std::mem::take(&mut self.logs).without(self.retired);
         }
         let files = Arc::clone(&self.files);
         // On a full disk any file will do.
@@ -393,6 +404,31 @@ impl Checkpoint {
         blob: &[&[u8]],
         messages: Option<&mut FileMessages>,
     ) {
+        self.add_to(group, (covered, None), blob, messages);
+    }
+
+    /// Adds a group that keeps a log, of which everything up to index `applied` is part of `blob`
+    /// and of the messages, wherever its records lie. Records without an index are part of them as
+    /// far as `covered`. Later entries come back after a restart: those in a file that is to be
+    /// retired have to be written again, in a later one, and to be durable before this checkpoint
+    /// begins.
+    pub fn add_applied(
+        &mut self,
+        group: u64,
+        (covered, applied): (Lsn, u64),
+        blob: &[&[u8]],
+        messages: Option<&mut FileMessages>,
+    ) {
+        self.add_to(group, (covered, Some(applied)), blob, messages);
+    }
+
+    fn add_to(
+        &mut self,
+        group: u64,
+        (covered, applied): (Lsn, Option<u64>),
+        blob: &[&[u8]],
+        messages: Option<&mut FileMessages>,
+    ) {
         let mut state = MessagesState::default();
         if let Some(messages) = messages {
             let erasures = messages.take_erasures();
@@ -408,6 +444,7 @@ impl Checkpoint {
         self.sections.push(Section {
             group,
             covered,
+            applied,
             kind: SectionKind::Group,
             body,
         });
@@ -429,6 +466,7 @@ impl CheckpointJob {
                     carried.entry(section.group).or_insert_with(|| Section {
                         group: section.group,
                         covered: section.covered,
+                        applied: section.applied,
                         kind: section.kind,
                         body: body.to_vec(),
                     });

@@ -117,6 +117,7 @@ impl Store {
             .retain(|location| self.files.find(*location).is_some());
         (!self.erasures.is_empty()).then(|| Section {
             group: 0,
+            applied: None,
             covered: Lsn::default(),
             kind: SectionKind::Erasures,
             body: encode(&self.erasures),

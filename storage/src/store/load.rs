@@ -23,6 +23,7 @@ use crate::segment::{SegmentError, SegmentReader};
 pub(super) struct Found {
     pub(super) file: u32,
     pub(super) covered: Lsn,
+    pub(super) applied: Option<u64>,
     pub(super) dropped: bool,
     pub(super) state: MessagesState,
     pub(super) blob: Vec<u8>,
@@ -159,6 +160,7 @@ impl Checkpoints {
             let found = Found {
                 file: number,
                 covered: section.covered,
+                applied: section.applied,
                 dropped: section.kind == SectionKind::Dropped,
                 state,
                 blob: blob.to_vec(),

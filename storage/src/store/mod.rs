@@ -29,7 +29,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::crypt::Encryption;
 use crate::files::Files;
 use crate::format::{Kind, Record};
-use crate::journal::{Appended, Journal};
+use crate::journal::{Appended, Groups, Journal};
 use crate::messages::{FileMessages, Location, MessageStore};
 use crate::position::Lsn;
 
@@ -93,6 +93,10 @@ pub struct Store {
     groups: HashMap<u64, u32, FixedState>,
     /// Groups that nobody could bring back; nothing of theirs may go.
     held: HashSet<u64, FixedState>,
+    /// What the journal holds of the groups' logs.
+    logs: Groups,
+    /// The position behind the last record that was written again.
+    again: Lsn,
     /// Groups dropped since the last checkpoint.
     dropped: Vec<u64>,
     /// Records to overwrite once a checkpoint says that their messages are gone.
@@ -129,12 +133,28 @@ impl Store {
     /// [`admit`](Self::admit), a full disk ends the store.
     pub fn append(&mut self, record: &Record<'_>) -> Appended {
         let appended = self.journal.append(record);
-        self.note(
-            record.group,
-            appended.start().file(),
-            self.journal.file_size(),
-        );
+        let start = appended.start();
+        self.note(record.group, start.file(), self.journal.file_size());
+        let plain = matches!(record.kind, Kind::Message | Kind::Control(_));
+        if !plain || record.index > 0 || !self.logs.is_without_logs() {
+            self.note_log(record, start);
+            if matches!(record.kind, Kind::MessageAgain | Kind::ControlAgain(_)) {
+                self.again = appended.end;
+            }
+        }
         appended
+    }
+
+    /// Notes what a record says about its group's log.
+    fn note_log(&mut self, record: &Record<'_>, at: Lsn) {
+        if record.kind == Kind::Reset {
+            // Groups without a log are noted with their files only.
+            let uses = self.uses.iter();
+            for file in uses.filter(|file| file.groups.contains(&record.group)) {
+                self.logs.set_ambiguous(file.number);
+            }
+        }
+        self.logs.note(record.into(), at);
     }
 
     /// Ends a group's log before `index`: what was appended with that index or a higher one is void,
@@ -150,6 +170,21 @@ impl Store {
     /// next checkpoint.
     pub fn append_reset(&mut self, group: u64, index: u64, term: u32, state: &[u8]) -> Appended {
         self.append(&mark(Kind::Reset, group, index, term, state))
+    }
+
+    /// Goes on from a state that came from elsewhere: what the group's log held from index `from` on
+    /// is void, and it goes on behind `index`, the last one of `term`. Messages and records without
+    /// an index stay as they are, and `state` comes back with the record.
+    pub fn append_install(
+        &mut self,
+        group: u64,
+        from: u64,
+        (index, term): (u64, u32),
+        state: &[u8],
+    ) -> Appended {
+        let mut record = mark(Kind::Install, group, index, term, state);
+        record.seq = from;
+        self.append(&record)
     }
 
     /// Hands what gathered to the writer.

@@ -19,8 +19,10 @@ use crate::error::StoreError;
 use crate::files::{
     CHECKPOINT, Files, JOURNAL, RecordFile, SEGMENT, SPARE, file_name, file_number,
 };
-use crate::format::{Kind, Record, RecordHeader};
-use crate::journal::{JournalWriter, Resume, Scan, ScannedFile, Sizes, Spare, Walked, pair, scan};
+use crate::format::{Record, RecordHeader};
+use crate::journal::{
+    Groups, JournalWriter, Resume, Scan, ScannedFile, Sizes, Spare, Walked, pair, scan,
+};
 use crate::messages::{FileMessages, Insert, Location, MessageStore as _, MessagesState};
 use crate::position::Lsn;
 
@@ -35,6 +37,8 @@ pub struct RecoveredGroup {
     pub messages: FileMessages,
     /// Records below this position are part of the state.
     pub covered: Lsn,
+    /// As are entries of the group's log up to this index, wherever they lie, if it keeps one.
+    pub applied: Option<u64>,
 }
 
 /// What opening found wrong.
@@ -78,11 +82,30 @@ pub struct ReplayRecord<'a> {
 #[derive(Debug)]
 pub struct Replay {
     scan: Scan,
-    covered: HashMap<u64, Lsn, FixedState>,
+    covered: HashMap<u64, Covered, FixedState>,
+}
+
+/// How far a group's checkpoint goes: see [`RecoveredGroup`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Covered {
+    position: Lsn,
+    applied: Option<u64>,
+}
+
+impl Covered {
+    /// Whether a record is part of the state.
+    fn has(&self, index: u64, start: Lsn) -> bool {
+        match self.applied {
+            Some(applied) if index > 0 => index <= applied,
+            _ => start < self.position,
+        }
+    }
 }
 
 impl Replay {
-    /// Visits the records in order.
+    /// Visits the records in order. Of a group that keeps a log these are all that its checkpoint
+    /// does not have, also those below its position; an entry that was written again comes more
+    /// than once.
     ///
     /// # Errors
     /// The disk refused a read.
@@ -91,15 +114,14 @@ impl Replay {
             let end = Lsn::new(file.number + 1, 0);
             file.groups
                 .iter()
-                .any(|group| self.covered.get(group).is_none_or(|covered| *covered < end))
+                .any(|group| match self.covered.get(group) {
+                    Some(covered) => covered.applied.is_some() || covered.position < end,
+                    None => true,
+                })
         };
         self.scan.walk(uncovered, &mut |walked| {
-            let covered = self
-                .covered
-                .get(&walked.header.group)
-                .copied()
-                .unwrap_or_default();
-            if walked.start < covered {
+            let covered = self.covered.get(&walked.header.group);
+            if covered.is_some_and(|covered| covered.has(walked.header.index, walked.start)) {
                 return;
             }
             let header = &walked.header;
@@ -161,6 +183,7 @@ impl Store {
             }
         }
         store.0.erase_again();
+        store.0.logs = scan.groups.clone().without(store.0.retired);
         for file in &scan.files {
             for group in file
                 .groups
@@ -229,6 +252,8 @@ impl Store {
             uses: VecDeque::new(),
             groups: groups.map(|(group, _)| (*group, 0)).collect(),
             held: HashSet::default(),
+            logs: Groups::default(),
+            again: Lsn::default(),
             dropped: Vec::new(),
             erasures: checkpoints.erasures.clone(),
             erasing: 0,
@@ -321,7 +346,7 @@ fn remove(files: &Files, name: &str) -> Result<(), StoreError> {
 /// The groups as their checkpoints have them.
 struct Recovered {
     groups: Vec<RecoveredGroup>,
-    covered: HashMap<u64, Lsn, FixedState>,
+    covered: HashMap<u64, Covered, FixedState>,
     report: Vec<String>,
     lost: Vec<(u64, u64)>,
     plain_segments: Vec<u32>,
@@ -333,7 +358,8 @@ struct Recovered {
 
 impl Recovered {
     fn is_dropped(&self, group: u64) -> bool {
-        self.covered.get(&group) == Some(&Lsn(u64::MAX))
+        let covered = self.covered.get(&group);
+        covered.is_some_and(|covered| covered.position == Lsn(u64::MAX))
     }
 }
 
@@ -346,17 +372,17 @@ fn recover(
 ) -> Result<Recovered, StoreError> {
     let mut segments = Segments::erasing(&checkpoints.erasures);
     let mut groups = Vec::new();
-    let mut covered: HashMap<u64, Lsn, FixedState> = HashMap::default();
+    let mut covered: HashMap<u64, Covered, FixedState> = HashMap::default();
     let mut tails: HashMap<u64, Tail, FixedState> = HashMap::default();
     for (id, found) in checkpoints.groups {
-        covered.insert(
-            id,
-            if found.dropped {
-                Lsn(u64::MAX)
-            } else {
-                found.covered
-            },
-        );
+        let position = if found.dropped {
+            Lsn(u64::MAX)
+        } else {
+            found.covered
+        };
+        let applied = found.applied;
+        let known = Covered { position, applied };
+        covered.insert(id, known);
         let reset = scan.groups.reset(id);
         if found.dropped || reset.is_some_and(|at| at >= found.covered) {
             continue;
@@ -367,7 +393,7 @@ fn recover(
             id,
             Tail {
                 at: groups.len(),
-                run: 0,
+                covered: known,
                 state: found.state,
             },
         );
@@ -376,21 +402,19 @@ fn recover(
             blob,
             messages,
             covered: found.covered,
+            applied,
         });
     }
     if tails.values().any(|tail| !tail.state.runs.is_empty()) {
         let ends = tails.values().filter(|tail| !tail.state.runs.is_empty());
-        let end = ends
-            .filter_map(|tail| groups.get(tail.at))
-            .map(|group| group.covered)
-            .max();
+        let end = ends.map(|tail| tail.end()).max();
         let within = |file: &ScannedFile| Some(Lsn::new(file.number, 0)) < end;
         scan.walk(within, &mut |walked| {
             let Some(tail) = tails.get_mut(&walked.header.group) else {
                 return;
             };
             let group = &mut groups[tail.at];
-            if walked.start < group.covered && tail.wants(&walked.header) {
+            if tail.wants(&walked.header, walked.start) {
                 insert_walked(&mut group.messages, walked);
             }
         })?;
@@ -425,23 +449,27 @@ fn recover(
 /// Which messages of a group are to be found in the journal.
 struct Tail {
     at: usize,
-    /// The run that the next message may be in.
-    run: usize,
+    covered: Covered,
     state: MessagesState,
 }
 
 impl Tail {
-    fn wants(&mut self, header: &RecordHeader) -> bool {
-        if header.kind != Kind::Message {
+    /// Where the last of them may be.
+    fn end(&self) -> Lsn {
+        if self.covered.applied.is_some() {
+            Lsn(u64::MAX)
+        } else {
+            self.covered.position
+        }
+    }
+
+    fn wants(&self, header: &RecordHeader, start: Lsn) -> bool {
+        if !header.kind.is_message() || !self.covered.has(header.index, start) {
             return false;
         }
-        while let Some((first, len)) = self.state.runs.get(self.run) {
-            if header.seq < first + len {
-                return header.seq >= *first;
-            }
-            self.run += 1;
-        }
-        false
+        let runs = &self.state.runs;
+        let at = runs.partition_point(|(first, len)| first + len <= header.seq);
+        runs.get(at).is_some_and(|(first, _)| *first <= header.seq)
     }
 }
 
@@ -452,13 +480,16 @@ fn insert_walked(messages: &mut FileMessages, walked: &Walked<'_>) {
         file: walked.start.file(),
         offset: walked.start.offset(),
     };
-    // A record that is there twice counts once.
-    let _ = messages.insert(&Insert {
+    let message = Insert {
         seq: record.seq,
         timestamp: record.timestamp,
         key: record.key,
         headers: record.headers,
         payload: record.payload,
         location: Some(location),
-    });
+    };
+    // What is there twice is where it was written last.
+    if messages.insert(&message).is_err() {
+        let _ = messages.repair(&message);
+    }
 }

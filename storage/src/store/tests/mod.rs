@@ -1,6 +1,7 @@
 //! Whole stores on the fault disk: restarts, crashes after every call, damaged files.
 
 mod adopt;
+mod again;
 mod atrest;
 mod crash;
 mod damage;

@@ -132,6 +132,15 @@ impl Rig {
             }
             Op::RemoveFront { at } => self.control(REMOVE_FRONT, model.front(*at))?,
             Op::Skip { by } => self.control(SKIP, model.last + by)?,
+            Op::Repair { at } => {
+                let seq = model.pick(*at);
+                if let Some(row) = model.rows.get(&seq) {
+                    let location = self.log(Kind::MessageAgain, seq, row)?;
+                    let again = row_insert(seq, row, location);
+                    self.messages.repair(&again).unwrap();
+                }
+                return Ok(());
+            }
         }
         apply(model, &mut self.messages, op);
         Ok(())
@@ -165,29 +174,41 @@ impl Rig {
     }
 }
 
+fn row_insert(seq: u64, row: &Row, location: Location) -> Insert<'_> {
+    Insert {
+        seq,
+        timestamp: row.timestamp,
+        key: &row.key,
+        headers: &row.headers,
+        payload: &row.payload,
+        location: Some(location),
+    }
+}
+
 fn insert_row(messages: &mut FileMessages, seq: u64, row: &Row, location: Location) {
-    messages
-        .insert(&Insert {
-            seq,
-            timestamp: row.timestamp,
-            key: &row.key,
-            headers: &row.headers,
-            payload: &row.payload,
-            location: Some(location),
-        })
-        .unwrap();
+    messages.insert(&row_insert(seq, row, location)).unwrap();
 }
 
 fn replay_one(messages: &mut FileMessages, item: &ReplayRecord<'_>) {
     let number = || u64::from_le_bytes(item.record.payload.try_into().unwrap());
     match item.record.kind {
         Kind::Message => insert(messages, &item.record, item.location),
+        Kind::MessageAgain => {
+            let row = Row {
+                timestamp: item.record.timestamp,
+                key: item.record.key.to_vec(),
+                headers: item.record.headers.to_vec(),
+                payload: item.record.payload.to_vec(),
+            };
+            let again = row_insert(item.record.seq, &row, item.location);
+            messages.repair(&again).unwrap();
+        }
         Kind::Control(REMOVE) => {
             messages.remove(number(), false);
         }
         Kind::Control(REMOVE_FRONT) => messages.remove_front(number(), &mut |_, _| {}),
         Kind::Control(_) => messages.skip(number(), i64::MIN).unwrap(),
-        Kind::Truncate | Kind::Reset => unreachable!("this script cuts no log"),
+        _ => unreachable!("this script cuts no log and writes nothing again"),
     }
 }
 
