@@ -184,7 +184,8 @@ impl Connection {
         }
     }
 
-    fn set_reason(&self, reason: CloseReason) {
+    /// Says why the connection ends, before it does.
+    pub(super) fn set_reason(&self, reason: CloseReason) {
         // The first reason is the true one.
         let _ = self.reason.set((reason, super::shared::wall_clock()));
     }

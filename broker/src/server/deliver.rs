@@ -208,13 +208,23 @@ impl Deliverer {
             self.output.send(&self.shared, at);
         }
         self.output.recycle();
-        while let Some(sub) = self.output.ended.pop() {
-            self.shared.end_subscription(&sub);
-        }
         if !self.output.batch.is_empty()
             && let Some(inbox) = &self.shared.inbox
         {
             inbox.submit(&mut self.output.batch);
+        }
+    }
+
+    /// Hands over what was gathered for anybody but this connection, for JetStream too: whoever is told now that it is
+    /// done finds it done.
+    pub(super) fn settle(&mut self, own: u64) {
+        let output = &self.output;
+        let others = output
+            .targets
+            .iter()
+            .any(|target| target.connection.id != own && !target.bytes.is_empty());
+        if others || !output.batch.is_empty() {
+            self.flush();
         }
     }
 
@@ -351,13 +361,17 @@ impl Output {
         count
     }
 
+    /// Sends what one target has gathered. Everything that the bytes brought about is true before: who has read them
+    /// finds them in monitoring, and does not find the subscription that they used up.
     fn send(&mut self, shared: &Shared, at: usize) {
+        while let Some(sub) = self.ended.pop() {
+            shared.end_subscription(&sub);
+        }
         let target = &mut self.targets[at];
         if target.bytes.is_empty() {
             return;
         }
         let volume = std::mem::take(&mut target.volume);
-        // Counted first: who has read the bytes finds them in monitoring.
         if volume.msgs > 0 {
             target.connection.traffic.sent(volume);
             shared.traffic.sent(volume);

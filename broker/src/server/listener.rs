@@ -146,6 +146,8 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr, tasks: &m
         shared
             .logger
             .error(format_args!("{label} - maximum connections exceeded"));
+        connection.set_reason(CloseReason::MaxConnectionsExceeded);
+        shared.remember(&connection, &Default::default());
     }
     connection.send(&mut greeting);
     let login = shared.authenticator.is_required();
@@ -156,7 +158,6 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr, tasks: &m
     let writer = Writer::new(Arc::clone(shared), Arc::clone(&connection));
     if full {
         connection.close_after_flush(CloseReason::MaxConnectionsExceeded);
-        shared.remember(&connection, &Default::default());
         tasks.spawn(writer.run());
         return;
     }

@@ -232,6 +232,8 @@ impl Session {
             .pulse
             .last_ping
             .store(now, Ordering::Relaxed);
+        // A PONG says that everything before it has reached whom it concerns.
+        self.deliverer.settle(self.connection.id);
         self.say(PONG);
         if !self.connected || std::mem::replace(&mut self.first_pong_sent, true) {
             return;
@@ -323,14 +325,16 @@ impl Session {
         }
     }
 
-    /// Closes the connection and takes its subscriptions out.
+    /// Takes the connection's subscriptions out and closes it. A client that sees the end finds nothing left of it but
+    /// what monitoring remembers.
     fn finish(mut self, end: End) {
-        self.connection.close_after_flush(end.reason);
+        self.connection.set_reason(end.reason);
         let subscriptions = self.drop_subscriptions();
         self.deliverer.forget();
-        // Monitoring may see it twice for a moment, but never not at all.
+        // In this order monitoring never misses it.
         self.shared.remember(&self.connection, &subscriptions);
         self.shared.connections.lock().remove(&self.connection.id);
+        self.connection.close_after_flush(end.reason);
         let reason = self
             .connection
             .closed()

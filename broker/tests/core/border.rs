@@ -2,6 +2,7 @@
 //! thread.
 
 use std::future::Future;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -133,6 +134,22 @@ async fn messages_come_once_for_each_listener_and_count_as_taken() {
     router.unlisten(0, b"orders.>", tag(TagKind::Publish, 2));
     raw.send("PUB orders.x r 2\r\nhi\r\n").await;
     assert!(raw.line().await.starts_with("HMSG r 1 "));
+}
+
+/// The client is a thread that wakes up the moment the server writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_has_the_pong_knows_that_the_inbox_has_the_message() {
+    let (server, router, _inbox, mut received) = start().await;
+    router.listen(0, b"orders", tag(TagKind::Publish, 1));
+    let mut client = std::net::TcpStream::connect(server.client_addr()).unwrap();
+    client.write_all(QUIET.as_bytes()).unwrap();
+    let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("INFO "));
+    for round in 0..1000 {
+        client.write_all(b"PUB orders 2\r\nhi\r\nPING\r\n").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "PONG");
+        assert!(received.try_recv().is_ok(), "round {round}");
+    }
 }
 
 #[tokio::test]

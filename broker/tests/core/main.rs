@@ -8,6 +8,7 @@ mod border;
 mod clients;
 mod connecting;
 mod limits;
+mod order;
 mod publishing;
 mod support;
 mod timers;

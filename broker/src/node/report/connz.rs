@@ -15,20 +15,25 @@ use crate::server::{ClientDetails, ClosedConnection, Connection, Shared, Subscri
 pub(super) fn connz(shared: &Shared, query: &ConnzQuery) -> Connz {
     let mut connections = Vec::new();
     let mut total = 0;
+    let (open, ended) = (shared.connections(), shared.closed_connections());
+    // One that ends right now is in both lists for a moment. Once it was shown as closed it is not shown as open.
+    let is_open = |connection: &Connection| {
+        connection.closed().is_none() || ended.iter().rev().all(|other| other.id != connection.id)
+    };
     if query.state != State::Closed {
-        for connection in shared.connections() {
+        for connection in open.iter().filter(|connection| is_open(connection)) {
             let client = connection.client();
             total += usize::from(counts(&client, query));
             if shows(connection.id, &client, query) {
-                connections.push(opened(shared, &connection, client, query));
+                connections.push(opened(shared, connection, client, query));
             }
         }
     }
     if query.state != State::Open {
-        for connection in shared.closed_connections() {
+        for connection in &ended {
             total += usize::from(counts(&connection.client, query));
             if shows(connection.id, &connection.client, query) {
-                connections.push(closed(shared, &connection, query));
+                connections.push(closed(shared, connection, query));
             }
         }
     }
