@@ -117,7 +117,9 @@ impl Scratch {
             .elapsed()
             .unwrap_or_default()
             .as_nanos();
-        let path = parent.join(format!("{name}-{}-{nanos}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("{name}-{}-{nanos}-{count}", std::process::id()));
         fs::create_dir_all(&path)?;
         Ok(Scratch(path))
     }

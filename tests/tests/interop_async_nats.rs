@@ -15,7 +15,8 @@ use futures::{StreamExt, TryStreamExt};
 use jetwake_tests::process::{Launch, Scratch, ServerProcess, server_program};
 use tokio::io::AsyncReadExt;
 
-const LIMIT: Duration = Duration::from_secs(10);
+/// For every single step. Long enough for a slow machine: only failing tests wait for it.
+const LIMIT: Duration = Duration::from_secs(60);
 
 struct Rig {
     client: Client,
@@ -28,10 +29,12 @@ async fn rig() -> Rig {
     let scratch = Scratch::new(&std::env::temp_dir(), "interop-async-nats").unwrap();
     let launch = Launch::jetstream(&server_program().unwrap(), scratch.path()).unwrap();
     let server = launch.start().unwrap();
-    let client = async_nats::connect(server.address().to_string())
-        .await
-        .unwrap();
-    let js = jetstream::new(client.clone());
+    let options = async_nats::ConnectOptions::new()
+        .connection_timeout(LIMIT)
+        .request_timeout(Some(LIMIT));
+    let client = options.connect(server.address().to_string()).await.unwrap();
+    let mut js = jetstream::new(client.clone());
+    js.set_timeout(LIMIT);
     // INFO comes before JetStream is ready to answer.
     tokio::time::timeout(LIMIT, async { while js.query_account().await.is_err() {} })
         .await

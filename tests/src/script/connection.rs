@@ -30,6 +30,9 @@ pub(crate) struct Connection {
 
 /// Cutting every byte of a huge payload proves nothing more than cutting its edges.
 const CUT_EDGE: usize = 2048;
+/// How long one send may stand back for the server between its cuts, all together: on a busy machine each time may take
+/// as long as everybody else wants, and the server's own timers go on meanwhile.
+const STAND_BACK: Duration = Duration::from_millis(20);
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
@@ -44,13 +47,17 @@ impl Connection {
     /// Writes `bytes` cut at `cuts`. A connection that the server has closed takes everything in
     /// silence: the script sees the end when it reads.
     pub(crate) fn send(&mut self, bytes: &[u8], cuts: &[usize]) {
-        let mut start = 0;
+        let (mut start, mut stood_back) = (0, Duration::ZERO);
         for &cut in cuts.iter().chain([&bytes.len()]) {
             if cut > start && self.stream.write_all(&bytes[start..cut]).is_err() {
                 return;
             }
             start = cut;
-            std::thread::yield_now();
+            if stood_back < STAND_BACK {
+                let begin = Instant::now();
+                std::thread::yield_now();
+                stood_back += begin.elapsed();
+            }
         }
     }
 
