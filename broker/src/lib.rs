@@ -20,6 +20,7 @@ mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod consensus;
 pub mod jetstream;
 pub mod log;
 pub mod mesh;

@@ -5,8 +5,13 @@
 //! deadlines of messages: count, then sequence, time each (also of messages that are gone),
 //! last sequence that was applied when this was noted, first one that a consumer in memory may hold,
 //! last message id, ids: count, then sequence, time, id each,
-//! consumers: count, then name, created, config JSON, snapshot each
+//! whether it is replicated u8 (0 no, 1 yes),
+//! consumers: count, then name, created, config JSON, snapshot each,
+//! if it is replicated what `replica/member.rs` describes
 //! ```
+//!
+//! Consumers of a replicated stream are the recorded ones. The blob of the group of all nodes: version u8, the member,
+//! and its own state.
 
 use jetwake_protocol::jetstream::consumer::ConsumerConfig;
 use jetwake_protocol::jetstream::json::{Rules, from_json, to_json};
@@ -16,10 +21,13 @@ use crate::jetstream::consumer::Consumer;
 use crate::jetstream::entry::{Malformed, Reader, put_bytes, put_i64, put_u64};
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{AccountId, Timestamp};
+use crate::jetstream::replica::Replica;
+use crate::jetstream::replica::member::Member;
+use crate::jetstream::shadow::Shadow;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::dedupe::Snapshot;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// What was decided at a position of the log. Message ids are shared with the stream, not copied.
 #[derive(Debug)]
@@ -48,6 +56,23 @@ impl Stream {
         }
     }
 
+    /// Of a replicated stream: what is recorded of its consumers, and the ids of what is committed.
+    pub(crate) fn note_replica(&self, replica: &Replica) -> Decided {
+        let last_seq = self.messages.state().last_seq;
+        let mut head = Vec::new();
+        put_u64(&mut head, last_seq);
+        put_u64(&mut head, u64::MAX);
+        put_bytes(&mut head, &self.committed_msg_id());
+        let mut consumers = vec![1];
+        replica.shadow.write(&mut consumers);
+        replica.member().write(&mut consumers);
+        Decided {
+            head,
+            ids: self.dedupe.snapshot_upto(last_seq),
+            consumers,
+        }
+    }
+
     /// What decisions change at once: message ids and consumers.
     pub(crate) fn note_decided(&self) -> Decided {
         let mut head = Vec::new();
@@ -57,7 +82,7 @@ impl Stream {
         let held = volatile.map(Consumer::first_held).min();
         put_u64(&mut head, held.unwrap_or(u64::MAX));
         put_bytes(&mut head, &self.last_msg_id);
-        let mut consumers = Vec::new();
+        let mut consumers = vec![0];
         self.note_consumers(&mut consumers);
         Decided {
             head,
@@ -98,12 +123,13 @@ impl Stream {
         head
     }
 
-    /// Reads the part that [`note_decided`](Self::note_decided) wrote.
+    /// Reads the part that [`note_decided`](Self::note_decided) or [`note_replica`](Self::note_replica) wrote. What it
+    /// says of a member is for the caller.
     pub(crate) fn restore_decided(
         &mut self,
         from: &mut Reader<'_>,
         env: &mut Env<'_>,
-    ) -> Result<(), Malformed> {
+    ) -> Result<Option<(Member, Shadow)>, Malformed> {
         self.recheck.set_tail(from.u64()?);
         let held = from.u64()?;
         if held < u64::MAX {
@@ -111,6 +137,10 @@ impl Stream {
         }
         self.last_msg_id = from.bytes()?.to_vec();
         self.dedupe.read(from)?;
+        if from.u8()? == 1 {
+            let shadow = Shadow::read(from)?;
+            return Ok(Some((Member::read(from)?, shadow)));
+        }
         for _ in 0..from.u64()? {
             let name = std::str::from_utf8(from.bytes()?).map_err(|_| Malformed)?;
             let created = from.i64()?;
@@ -120,7 +150,7 @@ impl Stream {
                 return Err(Malformed);
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

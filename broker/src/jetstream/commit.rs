@@ -10,11 +10,13 @@ use jetwake_storage::{Location, Lsn};
 use crate::jetstream::api::answer::Request;
 use crate::jetstream::arena::{Arena, Span};
 use crate::jetstream::io::{AccountId, Timestamp};
+use crate::jetstream::replica::held::Parcel;
 
 /// One decision that waits.
 #[derive(Debug)]
 pub(crate) struct Commit {
-    /// It may be applied once everything before this position is durable.
+    /// It may be applied once everything before this position is durable; of a replicated stream: once this index of
+    /// its group is committed.
     pub(crate) lsn: Lsn,
     /// The stream, which may be gone when the item leaves.
     pub(crate) stream: u32,
@@ -69,6 +71,8 @@ pub(crate) enum What {
         /// Who waits.
         request: Box<Request>,
     },
+    /// Send what a consumer delivered.
+    Deliver(Box<Parcel>),
     /// Send an empty message: the answer to an ack.
     Empty {
         /// The account to route in.
@@ -148,6 +152,7 @@ impl What {
             | Self::Skip { .. }
             | Self::Duplicate { .. }
             | Self::Ack { .. }
+            | Self::Deliver(_)
             | Self::Empty { .. } => true,
             Self::Control { .. } | Self::Answer { .. } | Self::Drop { .. } => false,
         }
@@ -162,7 +167,7 @@ impl What {
             | Self::Ack { reply, .. }
             | Self::Empty { reply, .. } => Some(reply.end()),
             Self::Control { entry, .. } => Some(entry.end()),
-            Self::Answer { .. } | Self::Drop { .. } => None,
+            Self::Answer { .. } | Self::Drop { .. } | Self::Deliver(_) => None,
         }
     }
 }

@@ -19,9 +19,12 @@ use crate::jetstream::commit::{Commit, What};
 use crate::jetstream::consumer::Close;
 use crate::jetstream::entry::Entry;
 use crate::jetstream::env::{Agenda, Env};
-use crate::jetstream::io::{AccountId, Event, Inbound, Level, Outbox, Tag, TagKind, Timestamp};
+use crate::jetstream::io::{
+    AccountId, Event, Inbound, Level, NodeId, Outbox, Tag, TagKind, Timestamp,
+};
 use crate::jetstream::log::Log;
 use crate::jetstream::maintenance::Maintenance;
+use crate::jetstream::replica::driver::CONSENSUS;
 use crate::jetstream::scrub::Scrub;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
@@ -86,6 +89,8 @@ pub(crate) struct Core {
     unfinished: Vec<(u32, u32)>,
     pub(crate) maintenance: Maintenance,
     pub(crate) scrub: Scrub,
+    /// This node, among others.
+    pub(crate) node: NodeId,
 }
 
 impl JetStream {
@@ -109,6 +114,7 @@ impl JetStream {
             unfinished: Vec::new(),
             maintenance: Maintenance::default(),
             scrub: Scrub::default(),
+            node: 0,
         };
         core.recover(opened.groups, opened.replay, now, out);
         core.note_lost(&opened.lost, now, out);
@@ -136,9 +142,24 @@ impl JetStream {
                 out.log(Level::Error, &format!("JetStream storage failed: {reason}"));
             }
             Event::BatchEnd => core.end_batch(now, out),
-            Event::Seal => core.log.seal(),
+            Event::Seal => {
+                core.drive(now, out);
+                core.log.seal();
+            }
+            Event::PeerUp(peer) => core.peer_up(peer.id),
+            Event::PeerDown(node) => core.peer_down(node),
+            Event::Peer { from, frame } => {
+                if frame.first() == Some(&CONSENSUS) {
+                    core.hear(from, frame);
+                }
+            }
             Event::Shutdown => core.shut_down(now, out),
         }
+    }
+
+    /// The number of this node; 0 without a cluster.
+    pub fn node(&self) -> NodeId {
+        self.core.node
     }
 
     /// Whether nothing waits for the journal.
@@ -148,7 +169,10 @@ impl JetStream {
 
     /// Whether there is something to deliver that only [`Event::BatchEnd`] does.
     pub fn wants_batch_end(&self) -> bool {
-        !self.core.agenda.dirty.is_empty() || !self.core.unfinished.is_empty()
+        let core = &self.core;
+        !core.agenda.dirty.is_empty()
+            || !core.unfinished.is_empty()
+            || core.log.replicas.any_dirty()
     }
 
     /// Whether a message with this tag takes a short time only and reads no stored message: a publish to a stream
@@ -162,7 +186,10 @@ impl JetStream {
 
     /// Whether at most this many decisions wait for the journal, all of them cheap to apply.
     pub fn waits_for_few(&self, most: usize) -> bool {
-        self.core.log.commits.are_few(most) && self.core.checkpoint_at().is_none()
+        let core = &self.core;
+        core.log.commits.are_few(most)
+            && core.checkpoint_at().is_none()
+            && core.log.replicas.unsynced.is_empty()
     }
 
     /// Ends the journal: what was handed over is still written.
@@ -179,7 +206,8 @@ impl JetStream {
         if self.core.unfinished.is_empty() {
             let timers = self.core.agenda.timers.first();
             let maintenance = self.core.maintenance_deadline();
-            timers.into_iter().chain(maintenance).min()
+            let groups = self.core.log.replicas.next_tick;
+            timers.into_iter().chain(maintenance).chain(groups).min()
         } else {
             Some(0)
         }
@@ -206,6 +234,7 @@ impl Core {
         call: impl FnOnce(&mut Stream, &mut Env<'_>) -> R,
     ) -> Option<R> {
         let stream = self.streams.get_mut(id)?;
+        let entered = self.log.enter(stream.group);
         let mut env = Env {
             now,
             out,
@@ -216,6 +245,9 @@ impl Core {
         };
         let result = call(stream, &mut env);
         stream.settle(&mut env);
+        if entered {
+            self.log.leave();
+        }
         Some(result)
     }
 
@@ -249,6 +281,8 @@ impl Core {
             return self.api(message, now, out);
         }
         self.with_stream(tag.stream, now, out, |stream, env| match tag.kind {
+            // It came too late: another node decides by now.
+            kind if kind != TagKind::DirectGet && !stream.decides() => {}
             TagKind::Publish => stream.publish(message, env),
             TagKind::DirectGet => stream.direct_get(message, env),
             TagKind::Next => {
@@ -270,12 +304,13 @@ impl Core {
         self.log.became_durable(lsn);
         if let Some(at) = self.checkpoint_at().filter(|at| *at <= lsn) {
             self.apply_upto(at, now, out);
-            self.checkpoint(out);
+            self.checkpoint(now, out);
         }
         self.apply_upto(lsn, now, out);
+        self.groups_durable(lsn, now, out);
     }
 
-    fn apply_upto(&mut self, lsn: Lsn, now: Timestamp, out: &mut dyn Outbox) {
+    pub(crate) fn apply_upto(&mut self, lsn: Lsn, now: Timestamp, out: &mut dyn Outbox) {
         while let Some(Commit { stream, what, .. }) = self.log.commits.pop(lsn) {
             let end = what.end();
             self.commit(stream, what, now, out);
@@ -291,12 +326,18 @@ impl Core {
                 request.answer(&body, now, &self.settings, out);
             }
             What::Drop { request } => self.drop_stream(id, Some(&request), now, out),
+            What::Deliver(parcel) => {
+                out.publish(parcel.message());
+            }
             What::Empty { account, reply } => {
                 let reply = self.log.commits.bytes.get(reply);
                 send_empty(account, reply, out);
             }
-            What::Publish(item) => {
+            What::Publish(mut item) => {
                 self.with_stream(id, now, out, |stream, env| {
+                    if let Some(replica) = env.log.lent() {
+                        item.location = replica.locate(item.seq);
+                    }
                     stream.commit_publish(&item, env)
                 });
             }
@@ -337,6 +378,7 @@ impl Core {
     }
 
     fn tick(&mut self, now: Timestamp, out: &mut dyn Outbox) {
+        self.tick_groups(now);
         while let Some((id, consumer)) = self.agenda.timers.pop(now) {
             let over = self.with_stream(id, now, out, |stream, env| {
                 match consumer {
@@ -373,6 +415,7 @@ impl Core {
             }
         }
         self.agenda.dirty.clear();
+        self.drive(now, out);
         self.log.seal();
         self.maintain(now, out);
     }

@@ -87,6 +87,45 @@ pub(crate) enum Entry<'a> {
         /// Its name.
         name: &'a [u8],
     },
+    /// The stream is replicated from here on, or begins as a replica. Not part of the group's own log.
+    Replica {
+        /// The account that owns it.
+        account: AccountId,
+        /// When the stream was created.
+        created: Timestamp,
+        /// Its configuration as JSON.
+        config: &'a [u8],
+        /// The nodes that vote, eight bytes each.
+        voters: &'a [u8],
+        /// The index that the state so far stands for.
+        index: u64,
+    },
+    /// What a member of a group may not forget. Not part of the group's own log.
+    Hard {
+        /// Its term.
+        term: u64,
+        /// The node that got its vote in this term, 0 for none.
+        vote: u64,
+        /// The last index that it knows to be committed.
+        commit: u64,
+    },
+    /// A leader's first entry, which says nothing.
+    Noop,
+    /// Members come or go.
+    Change {
+        /// How, in the form of the consensus module.
+        change: &'a [u8],
+    },
+    /// The number of this node. Not part of any group's log.
+    Node {
+        /// Its number.
+        id: u64,
+    },
+    /// An entry of the group of all nodes.
+    Meta {
+        /// In the form of that group's state machine.
+        entry: &'a [u8],
+    },
 }
 
 /// Bytes that are no entry of this version.
@@ -106,6 +145,12 @@ const CONSUMER_DELETE: u8 = 9;
 const DROP: u8 = 10;
 const BATCH: u8 = 11;
 const EXPIRE_EACH: u8 = 12;
+const REPLICA: u8 = 13;
+const HARD: u8 = 14;
+const NOOP: u8 = 15;
+const CHANGE: u8 = 16;
+const META: u8 = 17;
+const NODE: u8 = 18;
 
 impl<'a> Entry<'a> {
     /// What kind of entry it is.
@@ -123,6 +168,12 @@ impl<'a> Entry<'a> {
             Self::Drop => DROP,
             Self::Batch { .. } => BATCH,
             Self::ExpireEach { .. } => EXPIRE_EACH,
+            Self::Replica { .. } => REPLICA,
+            Self::Hard { .. } => HARD,
+            Self::Noop => NOOP,
+            Self::Change { .. } => CHANGE,
+            Self::Meta { .. } => META,
+            Self::Node { .. } => NODE,
         }
     }
 
@@ -130,7 +181,27 @@ impl<'a> Entry<'a> {
     pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         into.push(self.tag());
         match *self {
-            Self::Drop => {}
+            Self::Drop | Self::Noop => {}
+            Self::Replica {
+                account,
+                created,
+                config,
+                voters,
+                index,
+            } => {
+                put_u64(into, account.into());
+                put_i64(into, created);
+                put_bytes(into, config);
+                put_bytes(into, voters);
+                put_u64(into, index);
+            }
+            Self::Hard { term, vote, commit } => {
+                put_u64(into, term);
+                put_u64(into, vote);
+                put_u64(into, commit);
+            }
+            Self::Node { id } => put_u64(into, id),
+            Self::Change { change: bytes } | Self::Meta { entry: bytes } => put_bytes(into, bytes),
             Self::Batch { count } => put_u64(into, count),
             Self::Config {
                 account,
@@ -232,6 +303,26 @@ impl<'a> Entry<'a> {
             },
             CONSUMER_DELETE => Self::ConsumerDelete {
                 name: from.bytes()?,
+            },
+            REPLICA => Self::Replica {
+                account: u32::try_from(from.u64()?).map_err(|_| Malformed)?,
+                created: from.i64()?,
+                config: from.bytes()?,
+                voters: from.bytes()?,
+                index: from.u64()?,
+            },
+            HARD => Self::Hard {
+                term: from.u64()?,
+                vote: from.u64()?,
+                commit: from.u64()?,
+            },
+            NOOP => Self::Noop,
+            CHANGE => Self::Change {
+                change: from.bytes()?,
+            },
+            NODE => Self::Node { id: from.u64()? },
+            META => Self::Meta {
+                entry: from.bytes()?,
             },
             _ => return Err(Malformed),
         })
@@ -335,6 +426,22 @@ mod tests {
             },
             Entry::ConsumerDelete { name: b"c" },
             Entry::Drop,
+            Entry::Replica {
+                account: 1,
+                created: 5,
+                config: b"{}",
+                voters: &[1, 0, 0, 0, 0, 0, 0, 0],
+                index: 1,
+            },
+            Entry::Hard {
+                term: 1,
+                vote: 2,
+                commit: 3,
+            },
+            Entry::Noop,
+            Entry::Change { change: b"x" },
+            Entry::Meta { entry: b"y" },
+            Entry::Node { id: 7 },
             Entry::Batch { count: 3 },
             Entry::ExpireEach {
                 seqs: &[2, 0, 0, 0, 0, 0, 0, 0],

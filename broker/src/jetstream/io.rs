@@ -6,7 +6,10 @@
 
 use std::fmt::Debug;
 
+use bytes::Bytes;
 use jetwake_storage::Lsn;
+
+pub use crate::consensus::NodeId;
 
 pub use super::job::{Job, JobDone};
 pub use super::tag::{AccountId, Inbound, Tag, TagKind};
@@ -38,8 +41,43 @@ pub enum Event<'a> {
     BatchEnd,
     /// Hand gathered journal batches over, but deliver nothing yet: a [`Event::BatchEnd`] follows.
     Seal,
+    /// Another node can be reached.
+    PeerUp(&'a Peer),
+    /// Another node cannot be reached any more.
+    PeerDown(NodeId),
+    /// Another node's core says something.
+    Peer {
+        /// Which node.
+        from: NodeId,
+        /// What [`Outbox::send`] took there.
+        frame: &'a Bytes,
+    },
     /// The server is about to stop: answer waiting pull requests, hand the last state to the journal.
     Shutdown,
+}
+
+/// Another node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number: an incarnation of the node.
+    pub id: NodeId,
+    /// Its server name.
+    pub name: String,
+    /// Whether it has JetStream.
+    pub jetstream: bool,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its JetStream domain, empty if none.
+    pub domain: String,
+}
+
+/// Which way a frame takes to another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// In order with everything else, at once.
+    Main,
+    /// In order among its own, never in the way of the other.
+    Bulk,
 }
 
 /// A message that leaves the core.
@@ -112,6 +150,9 @@ pub trait Outbox: Debug {
 
     /// A random number.
     fn random(&mut self) -> u64;
+
+    /// Sends a frame to another node's core. Lost if the node cannot be reached.
+    fn send(&mut self, to: NodeId, lane: Lane, frame: &[u8]);
 
     /// Writes a line to the server's log.
     fn log(&mut self, level: Level, text: &str);

@@ -1,22 +1,42 @@
 //! The core's side of the journal: appends records, and keeps what waits for them in order.
 //!
+//! A stream's decisions wait for the journal, or, if it is replicated, for its group: then "position" means an index of
+//! that group, and an entry is appended by proposing it. A call into a replicated stream is lent its group for that
+//! long ([`Log::enter`]), so that those who decide do not have to know.
+//!
 //! Once a write has failed the log is closed for good; everything that waits stays unanswered. On a full disk the log
 //! refuses what adds and takes what frees, see [`Purpose`]; that ends by itself.
 
 use std::collections::BTreeSet;
 
-use jetwake_storage::{Appended, FileMessages, Insert, Kind, Lsn, Purpose, Record, Store};
+use jetwake_storage::{
+    Appended, FileMessages, Insert, Kind, Location, Lsn, Purpose, Record, Store,
+};
 
+use crate::consensus::{EntryKind, HardState};
 use crate::jetstream::api::answer::Request;
 use crate::jetstream::commit::{Commits, What};
 use crate::jetstream::entry::Entry;
 use crate::jetstream::io::{AccountId, Outbox, Outgoing, Timestamp};
+use crate::jetstream::replica::held::Parcel;
+use crate::jetstream::replica::payload::Payload;
+use crate::jetstream::replica::replicas::Replicas;
+use crate::jetstream::replica::{META, Replica};
 
 /// The number of a stream on disk, never reused.
 pub(crate) type GroupId = u64;
 
 /// What a record has beyond the bytes that its author counts: its header, and what is added to the message.
 const SLACK: usize = 1024;
+
+/// Where a message went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Logged {
+    /// The position that it waits for.
+    pub(crate) end: Lsn,
+    /// Where its bytes are, if they are somewhere already.
+    pub(crate) location: Option<Location>,
+}
 
 /// The log of all streams on disk.
 #[derive(Debug)]
@@ -35,6 +55,10 @@ pub(crate) struct Log {
     ready: Vec<(AccountId, Vec<u8>)>,
     /// Streams and consumers with operations that found no room on a full disk.
     pub(crate) gaps: BTreeSet<(u32, String)>,
+    /// The groups with other nodes.
+    pub(crate) replicas: Replicas,
+    /// The group of the stream that is being called.
+    lent: Option<Box<Replica>>,
 }
 
 impl Log {
@@ -51,7 +75,45 @@ impl Log {
             buffer: Vec::new(),
             ready: Vec::new(),
             gaps: BTreeSet::new(),
+            replicas: Replicas::default(),
+            lent: None,
         }
+    }
+
+    /// Lends a group to the calls until [`leave`](Self::leave). False if there is nothing to lend: the stream is local,
+    /// or has its group already.
+    pub(crate) fn enter(&mut self, group: Option<GroupId>) -> bool {
+        if self.replicas.is_empty() || self.lent.is_some() {
+            return false;
+        }
+        let Some(mut replica) = group.and_then(|group| self.replicas.take(group)) else {
+            return false;
+        };
+        std::mem::swap(&mut self.commits, &mut replica.commits);
+        self.lent = Some(replica);
+        true
+    }
+
+    /// Takes the group back.
+    pub(crate) fn leave(&mut self) {
+        if let Some(mut replica) = self.lent.take() {
+            std::mem::swap(&mut self.commits, &mut replica.commits);
+            self.replicas.touch(replica.group);
+            self.replicas.put(replica);
+        }
+    }
+
+    /// A group, lent or not.
+    pub(crate) fn replica(&mut self, group: GroupId) -> Option<&mut Replica> {
+        match &mut self.lent {
+            Some(lent) if lent.group == group => Some(lent),
+            _ => self.replicas.get_mut(group),
+        }
+    }
+
+    /// The group of the stream that is being called.
+    pub(crate) fn lent(&mut self) -> Option<&mut Replica> {
+        self.lent.as_deref_mut()
     }
 
     /// Whether records with about so many bytes in all would be taken now.
@@ -65,7 +127,14 @@ impl Log {
         group: GroupId,
         message: &Insert<'_>,
         purpose: Purpose,
-    ) -> Option<Appended> {
+    ) -> Option<Logged> {
+        if self.lent.is_some() {
+            let end = self.propose(&Payload::Message(*message), purpose)?;
+            return Some(Logged {
+                end,
+                location: None,
+            });
+        }
         let record = Record {
             group,
             kind: Kind::Message,
@@ -77,7 +146,19 @@ impl Log {
             headers: message.headers,
             payload: message.payload,
         };
-        self.append(&record, purpose)
+        let appended = self.append(&record, purpose)?;
+        Some(Logged {
+            end: appended.end,
+            location: Some(appended.location),
+        })
+    }
+
+    fn propose(&mut self, payload: &Payload<'_>, purpose: Purpose) -> Option<Lsn> {
+        let data = payload.encode();
+        if !self.takes(data.len(), purpose) {
+            return None;
+        }
+        self.lent()?.propose(data)
     }
 
     /// Appends a control entry; `None` if the log is closed or the disk full.
@@ -90,23 +171,86 @@ impl Log {
         let mut payload = std::mem::take(&mut self.buffer);
         payload.clear();
         entry.encode(&mut payload);
-        let record = Record {
-            group,
-            kind: Kind::Control(entry.tag()),
-            index: 0,
-            term: 0,
-            seq: 0,
-            timestamp: 0,
-            key: &[],
-            headers: &[],
-            payload: &payload,
+        let end = if self.lent.is_some() {
+            self.propose(&Payload::Control(&payload), purpose)
+        } else {
+            let record = control(group, entry.tag(), (0, 0), &payload);
+            self.append(&record, purpose).map(|appended| appended.end)
         };
-        let appended = self.append(&record, purpose);
+        self.buffer = payload;
+        end
+    }
+
+    /// Appends a record of a group that is not part of the group's own log.
+    pub(crate) fn note(&mut self, group: GroupId, entry: &Entry<'_>) -> Option<Lsn> {
+        let mut payload = std::mem::take(&mut self.buffer);
+        payload.clear();
+        entry.encode(&mut payload);
+        let record = control(group, entry.tag(), (0, 0), &payload);
+        let appended = self.append(&record, Purpose::Free);
         self.buffer = payload;
         appended.map(|appended| appended.end)
     }
 
-    fn append(&mut self, record: &Record<'_>, purpose: Purpose) -> Option<Appended> {
+    /// Appends an entry of a group's log as the group decided it. Written once more (`again`) it replaces nothing.
+    pub(crate) fn append_entry(
+        &mut self,
+        group: GroupId,
+        entry: &crate::consensus::Entry,
+        again: bool,
+    ) -> Option<Appended> {
+        let (index, term) = (entry.index, u32::try_from(entry.term).unwrap_or(u32::MAX));
+        let logged = match entry.kind {
+            EntryKind::Empty => Entry::Noop,
+            EntryKind::Change => Entry::Change {
+                change: &entry.data,
+            },
+            EntryKind::Data if group == META => Entry::Meta { entry: &entry.data },
+            EntryKind::Data => match Payload::decode(&entry.data).ok()? {
+                Payload::Message(message) => {
+                    let record = Record {
+                        group,
+                        kind: if again {
+                            Kind::MessageAgain
+                        } else {
+                            Kind::Message
+                        },
+                        index,
+                        term,
+                        seq: message.seq,
+                        timestamp: message.timestamp,
+                        key: message.key,
+                        headers: message.headers,
+                        payload: message.payload,
+                    };
+                    return self.append(&record, Purpose::Free);
+                }
+                Payload::Control(bytes) => {
+                    let tag = bytes.first().copied().unwrap_or_default();
+                    let mut record = control(group, tag, (index, term), bytes);
+                    if again {
+                        record.kind = Kind::ControlAgain(tag);
+                    }
+                    return self.append(&record, Purpose::Free);
+                }
+            },
+        };
+        let mut data = Vec::new();
+        logged.encode(&mut data);
+        let mut record = control(group, logged.tag(), (index, term), &data);
+        if again {
+            record.kind = Kind::ControlAgain(logged.tag());
+        }
+        self.append(&record, Purpose::Free)
+    }
+
+    /// Appends what a member of a group may not forget.
+    pub(crate) fn append_hard(&mut self, group: GroupId, hard: &HardState) -> Option<Lsn> {
+        let &HardState { term, vote, commit } = hard;
+        self.note(group, &Entry::Hard { term, vote, commit })
+    }
+
+    pub(crate) fn append(&mut self, record: &Record<'_>, purpose: Purpose) -> Option<Appended> {
         if self.failed || !self.store.admit(record.size(), purpose) {
             return None;
         }
@@ -156,6 +300,9 @@ impl Log {
 
     /// What an answer about anything that was decided must wait for; `None` if all of it is durable.
     pub(crate) fn waits(&self) -> Option<Lsn> {
+        if let Some(lent) = &self.lent {
+            return lent.waits();
+        }
         (self.appended > self.durable).then_some(self.appended)
     }
 
@@ -182,13 +329,39 @@ impl Log {
         account: AccountId,
         reply: &[u8],
     ) {
+        let settled = self
+            .lent
+            .as_ref()
+            .map_or(self.durable, |lent| Lsn(lent.applied.0));
         match lsn {
-            Some(lsn) if lsn > self.durable => {
+            Some(lsn) if lsn > settled => {
                 let reply = self.commits.bytes.push(reply);
                 self.commits
                     .push(lsn, stream, What::Empty { account, reply });
             }
             _ => self.ready.push((account, reply.to_vec())),
+        }
+    }
+
+    /// Keeps what a consumer of a replicated stream sent until `end` is committed, and behind what waits already.
+    pub(crate) fn hold(
+        &mut self,
+        stream: u32,
+        held: Vec<Parcel>,
+        end: Option<Lsn>,
+        out: &mut dyn Outbox,
+    ) {
+        let position = end.or_else(|| self.commits.last());
+        for parcel in held {
+            match position {
+                Some(position) => {
+                    self.commits
+                        .push(position, stream, What::Deliver(Box::new(parcel)))
+                }
+                None => {
+                    out.publish(parcel.message());
+                }
+            }
         }
     }
 
@@ -204,5 +377,20 @@ impl Log {
                 payload: &[],
             });
         }
+    }
+}
+
+/// A record that is no message.
+fn control(group: GroupId, tag: u8, (index, term): (u64, u32), payload: &[u8]) -> Record<'_> {
+    Record {
+        group,
+        kind: Kind::Control(tag),
+        index,
+        term,
+        seq: 0,
+        timestamp: 0,
+        key: &[],
+        headers: &[],
+        payload,
     }
 }

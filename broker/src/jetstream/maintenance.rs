@@ -5,7 +5,9 @@
 //! stream has segments that are mostly dead or messages to erase. One round at a time: copy, note, checkpoint, clean
 //! up. What is decided runs ahead of what is applied, so the decided half of a checkpoint (consumers, message ids) is
 //! noted at a position of the journal, and the checkpoint is taken when exactly everything before that position is
-//! applied.
+//! applied. Replicated groups are applied at their own pace: they are held where they are from the note to the
+//! checkpoint, and what is in their logs and not applied is written to the journal once more, behind the position that
+//! their checkpoint covers.
 //!
 //! On a full disk a round does only what frees space: checkpoints that let dead segments go, then one journal file
 //! after the other, with the reserve if need be. Each failure is tried again a second later.
@@ -17,6 +19,7 @@ use crate::jetstream::checkpoint::Decided;
 use crate::jetstream::core::Core;
 use crate::jetstream::io::{Job, JobDone, Level, Outbox, Timestamp};
 use crate::jetstream::log::GroupId;
+use crate::jetstream::replica::META;
 use crate::jetstream::stream::Stream;
 
 /// Nanoseconds after which a failed job is tried again.
@@ -45,6 +48,8 @@ struct Noted {
     at: Lsn,
     retire: Retire,
     groups: Vec<(GroupId, u32, Decided)>,
+    /// The members of groups with other nodes, and the position that covers what is applied of them.
+    members: (Vec<GroupId>, Lsn),
 }
 
 /// The state of maintenance.
@@ -331,18 +336,57 @@ impl Core {
             // What consumers gathered for the log belongs before the position, or it would be performed twice.
             self.with_stream(*id, now, out, Stream::flush_consumers);
         }
+        let covered = self.log.appended();
+        let members = self.hold_members(&retire);
         let noted = groups.into_iter().filter_map(|(group, id)| {
             let stream = self.streams.get(id)?;
-            Some((group, id, stream.note_decided()))
+            let local = stream.replicated.is_none();
+            local.then(|| (group, id, stream.note_decided()))
         });
         let noted = Noted {
+            members: (members, covered),
             at: self.log.appended(),
             groups: noted.collect(),
             retire,
         };
         self.maintenance.round = Round::Noted(noted);
         if self.log.waits().is_none() {
-            self.checkpoint(out);
+            self.checkpoint(now, out);
+        }
+    }
+
+    /// Stops applying what these groups commit, and writes once more what is in their logs and not applied.
+    fn hold_members(&mut self, retire: &Retire) -> Vec<GroupId> {
+        let mut members = self.log.replicas.numbers();
+        // This node's number is kept with the group of all nodes, also if it does not belong to that yet.
+        members.extend((!members.contains(&META)).then_some(META));
+        members.retain(|group| retire.groups.binary_search(group).is_ok());
+        for group in &members {
+            let Some(replica) = self.log.replicas.get_mut(*group) else {
+                continue;
+            };
+            replica.held = Some(Vec::new());
+            let settled = replica.settled().0;
+            for entry in replica.consensus.entries_after(settled) {
+                let Some(appended) = self.log.append_entry(*group, &entry, true) else {
+                    continue;
+                };
+                if let Some(replica) = self.log.replicas.get_mut(*group) {
+                    replica.move_place(entry.index, appended.location);
+                }
+            }
+        }
+        members
+    }
+
+    /// Goes on applying what was committed meanwhile.
+    fn release_members(&mut self, members: &[GroupId], now: Timestamp, out: &mut dyn Outbox) {
+        for group in members {
+            let replica = self.log.replicas.get_mut(*group);
+            let held = replica.and_then(|replica| replica.held.take());
+            for entry in held.unwrap_or_default() {
+                self.apply_entry(*group, &entry, now, out);
+            }
         }
     }
 
@@ -355,7 +399,7 @@ impl Core {
     }
 
     /// Takes the checkpoint that was noted.
-    pub(crate) fn checkpoint(&mut self, out: &mut dyn Outbox) {
+    pub(crate) fn checkpoint(&mut self, now: Timestamp, out: &mut dyn Outbox) {
         let Round::Noted(noted) = std::mem::take(&mut self.maintenance.round) else {
             return;
         };
@@ -370,8 +414,27 @@ impl Core {
             blob.extend(decided.parts());
             checkpoint.add_parts(*group, noted.at, &blob, stream.messages.as_file_mut());
         }
+        let (members, covered) = noted.members;
+        for group in &members {
+            if *group == META {
+                checkpoint.add(META, covered, &self.meta_blob(), None);
+            }
+            let Some(replica) = self.log.replicas.get(*group) else {
+                continue;
+            };
+            let Some(stream) = replica.stream.and_then(|id| self.streams.get_mut(id)) else {
+                continue;
+            };
+            let decided = stream.note_replica(replica);
+            let head = stream.checkpoint_head();
+            let mut blob: Vec<&[u8]> = vec![&head];
+            blob.extend(stream.deadlines.parts());
+            blob.extend(decided.parts());
+            checkpoint.add_parts(*group, covered, &blob, stream.messages.as_file_mut());
+        }
         let job = self.log.store.seal_checkpoint(checkpoint);
         self.maintenance.round = Round::Writing;
         out.run(Job::Checkpoint(job));
+        self.release_members(&members, now, out);
     }
 }

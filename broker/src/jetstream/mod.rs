@@ -19,9 +19,13 @@ mod job;
 mod log;
 mod maintenance;
 mod recover;
+#[allow(dead_code, reason = "the cluster layer creates replicas")]
+mod replica;
 mod report;
 mod scrub;
 mod settings;
+#[allow(dead_code, reason = "as above")]
+mod shadow;
 mod stream;
 mod streams;
 mod subjects;
@@ -32,4 +36,4 @@ mod tests;
 use self::core::Core;
 pub use self::core::{JetStream, JetStreamStore};
 pub use self::report::{Depth, Report};
-pub use self::settings::Settings;
+pub use self::settings::{ClusterSettings, Settings};

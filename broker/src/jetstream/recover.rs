@@ -13,8 +13,12 @@ use hashbrown::HashMap;
 use crate::jetstream::checkpoint::{self, Head};
 use crate::jetstream::core::Core;
 use crate::jetstream::entry::{Entry, Malformed};
-use crate::jetstream::io::{Level, Outbox, Timestamp};
+use crate::jetstream::io::{AccountId, Level, Outbox, Timestamp};
 use crate::jetstream::log::GroupId;
+use crate::jetstream::replica::META;
+use crate::jetstream::replica::member::Member;
+use crate::jetstream::replica::recover::{Rebirth, Reborn, has_stream, voters_of};
+use crate::jetstream::shadow::Shadow;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::deadlines::Deadlines;
 use crate::jetstream::stream::headers;
@@ -32,12 +36,26 @@ impl Core {
         out: &mut dyn Outbox,
     ) {
         let mut groups = Groups::default();
+        let mut rebirth = Rebirth::default();
         for group in checkpoints {
             let number = group.id;
             self.log.last_group = self.log.last_group.max(number);
+            if number == META {
+                match self.recover_meta(&group.blob) {
+                    Ok(reborn) => rebirth.extend(reborn.map(|reborn| (META, reborn))),
+                    Err(Malformed) => {
+                        out.log(Level::Error, "JetStream recovery: damaged cluster state");
+                        self.log.store.hold_group(META);
+                    }
+                }
+                continue;
+            }
             match self.recover_group(group, now, out) {
-                Ok(id) => {
+                Ok((id, replicated)) => {
                     groups.insert(number, id);
+                    if let Some((member, shadow)) = replicated {
+                        rebirth.insert(number, Reborn::new(Some(id), member, shadow));
+                    }
                 }
                 Err(Malformed) => {
                     let text = format!("JetStream recovery: damaged checkpoint of stream {number}");
@@ -45,16 +63,27 @@ impl Core {
                 }
             }
         }
-        let ran = replay.run(&mut |record| self.replay(record, &mut groups, now, out));
+        let ran = replay.run(&mut |record| {
+            self.replay(record, &mut groups, &mut rebirth, now, out);
+        });
         if let Err(error) = ran {
             self.log.failed = true;
             out.log(Level::Error, &format!("JetStream recovery failed: {error}"));
         }
-        self.hold_what_is_unknown(&groups, out);
+        self.hold_what_is_unknown(&groups, &rebirth, out);
+        self.name_node();
+        self.start_members(rebirth, out);
         for id in self.streams.ids() {
             self.streams.index(id);
             self.with_stream(id, now, out, |stream, env| {
                 stream.changes.clear();
+                if stream.replicated.is_some() {
+                    stream.staged.last_seq = stream.messages.state().last_seq;
+                    stream.account_for(env);
+                    env.account
+                        .reserved(stream.in_memory(), 0, stream.config.max_bytes);
+                    return stream.listen(env.settings, env.out);
+                }
                 if let (Some(_), Some(group)) = (stream.partial.take(), stream.group) {
                     // What is published from now on is not the rest of it.
                     env.log
@@ -64,15 +93,7 @@ impl Core {
                 stream.account_for(env);
                 env.account
                     .reserved(stream.in_memory(), 0, stream.config.max_bytes);
-                stream.listen(env.settings, env.out);
-                stream.sweep(env);
-                for consumer in stream.consumers.ids() {
-                    stream.with_consumer(consumer, env, |one, ctx| {
-                        one.recover(ctx);
-                        one.open(ctx);
-                    });
-                    stream.look_for_strays(consumer);
-                }
+                stream.open_all(env);
                 stream.release_rechecked(env);
             });
         }
@@ -96,9 +117,12 @@ impl Core {
     }
 
     /// Records of streams that could not be brought back stay where they are, for somebody to look at.
-    fn hold_what_is_unknown(&mut self, groups: &Groups, out: &mut dyn Outbox) {
+    fn hold_what_is_unknown(&mut self, groups: &Groups, rebirth: &Rebirth, out: &mut dyn Outbox) {
         let known = self.log.store.groups();
-        let mut unknown: Vec<GroupId> = known.filter(|id| !groups.contains_key(id)).collect();
+        let mut unknown: Vec<GroupId> = known
+            .filter(|id| has_stream(*id))
+            .filter(|id| !groups.contains_key(id) && !rebirth.contains_key(id))
+            .collect();
         unknown.sort_unstable();
         for number in unknown {
             self.log.store.hold_group(number);
@@ -115,7 +139,7 @@ impl Core {
         group: RecoveredGroup,
         now: Timestamp,
         out: &mut dyn Outbox,
-    ) -> Result<u32, Malformed> {
+    ) -> Result<(u32, Option<(Member, Shadow)>), Malformed> {
         let (
             Head {
                 account,
@@ -140,24 +164,46 @@ impl Core {
             stream.deadlines = Deadlines::read(&mut rest, now, exists)?;
             stream.restore_decided(&mut rest, env)
         });
-        restored.unwrap_or(Err(Malformed)).map(|()| id)
+        restored
+            .unwrap_or(Err(Malformed))
+            .map(|replicated| (id, replicated))
     }
 
     fn replay(
         &mut self,
         item: &ReplayRecord<'_>,
         groups: &mut Groups,
+        rebirth: &mut Rebirth,
         now: Timestamp,
         out: &mut dyn Outbox,
     ) {
         let record = &item.record;
         self.log.last_group = self.log.last_group.max(record.group);
         let id = groups.get(&record.group).copied();
+        let dropped = record.index == 0 && matches!(Entry::decode(record.payload), Ok(Entry::Drop));
+        if let Some(reborn) = rebirth.get_mut(&record.group).filter(|_| !dropped) {
+            if reborn.replay(item).is_err() {
+                let text = format!(
+                    "JetStream recovery: damaged entry of group {}",
+                    record.group
+                );
+                out.log(Level::Error, &text);
+            }
+            return;
+        }
         if record.kind == Kind::Message {
             let Some(stream) = id.and_then(|id| self.streams.get_mut(id)) else {
                 return;
             };
-            replay_message(stream, item);
+            let insert = Insert {
+                seq: record.seq,
+                timestamp: record.timestamp,
+                key: record.key,
+                headers: record.headers,
+                payload: record.payload,
+                location: Some(item.location),
+            };
+            replay_message(stream, &insert, item.damaged);
             return stream.changes.clear();
         }
         let Ok(entry) = Entry::decode(record.payload) else {
@@ -168,6 +214,7 @@ impl Core {
             return out.log(Level::Error, &text);
         };
         match (entry, id) {
+            (Entry::Node { id }, _) => self.node = id,
             (
                 Entry::Config {
                     account,
@@ -176,22 +223,37 @@ impl Core {
                 },
                 None,
             ) => {
-                let parsed = from_json(config, "server.StreamConfig", Rules::Lenient);
-                let Ok(config): Result<StreamConfig, _> = parsed else {
-                    return;
+                self.replay_creation(record.group, (account, created, config), groups);
+            }
+            (
+                Entry::Replica {
+                    account,
+                    created,
+                    config,
+                    voters,
+                    index,
+                },
+                id,
+            ) => {
+                let id = match id {
+                    None if has_stream(record.group) => {
+                        let entry = (account, created, config);
+                        match self.replay_creation(record.group, entry, groups) {
+                            Some(id) => Some(id),
+                            None => return,
+                        }
+                    }
+                    id => id,
                 };
-                let id = self.streams.next_id();
-                let messages = self.log.store.create_group(record.group, config.first_seq);
-                let group = Some(record.group);
-                let messages = Box::new(messages);
-                self.streams
-                    .add(Stream::new(id, group, account, config, created, messages));
-                groups.insert(record.group, id);
+                let member = Member::begin(voters_of(voters), index);
+                let shadow = self.shadow_of(id);
+                rebirth.insert(record.group, Reborn::new(id, member, shadow));
             }
             (Entry::Drop, Some(id)) => {
                 self.streams.forget_name(id);
                 self.streams.remove(id);
                 groups.remove(&record.group);
+                rebirth.remove(&record.group);
                 self.log.store.drop_group(record.group);
             }
             (entry, Some(id)) => {
@@ -210,6 +272,43 @@ impl Core {
     }
 }
 
+impl Core {
+    /// A stream begins, as its first record says.
+    fn replay_creation(
+        &mut self,
+        group: GroupId,
+        (account, created, config): (AccountId, Timestamp, &[u8]),
+        groups: &mut Groups,
+    ) -> Option<u32> {
+        let parsed = from_json(config, "server.StreamConfig", Rules::Lenient);
+        let config: StreamConfig = parsed.ok()?;
+        let id = self.streams.next_id();
+        let messages = Box::new(self.log.store.create_group(group, config.first_seq));
+        self.streams.add(Stream::new(
+            id,
+            Some(group),
+            account,
+            config,
+            created,
+            messages,
+        ));
+        groups.insert(group, id);
+        Some(id)
+    }
+
+    /// A local stream becomes a replica: its consumers as they are recorded.
+    fn shadow_of(&mut self, id: Option<u32>) -> Shadow {
+        let Some(stream) = id.and_then(|id| self.streams.get_mut(id)) else {
+            return Shadow::default();
+        };
+        let shadow = stream.record_consumers();
+        for id in stream.consumers.ids() {
+            stream.consumers.remove(id);
+        }
+        shadow
+    }
+}
+
 /// A message of a batch that may turn out to be incomplete.
 #[derive(Debug)]
 struct Part {
@@ -218,7 +317,7 @@ struct Part {
     key: Vec<u8>,
     headers: Vec<u8>,
     payload: Vec<u8>,
-    location: Location,
+    location: Option<Location>,
     damaged: bool,
 }
 
@@ -230,35 +329,27 @@ pub(crate) struct Partial {
     parts: Vec<Part>,
 }
 
-fn replay_message(stream: &mut Stream, item: &ReplayRecord<'_>) {
-    let record = &item.record;
-    let insert = Insert {
-        seq: record.seq,
-        timestamp: record.timestamp,
-        key: record.key,
-        headers: record.headers,
-        payload: record.payload,
-        location: Some(item.location),
-    };
+/// A message that is committed, of an earlier life or from the leader of the group.
+pub(crate) fn replay_message(stream: &mut Stream, message: &Insert<'_>, damaged: bool) {
     let within = stream
         .partial
         .as_ref()
-        .is_some_and(|one| record.seq <= one.last);
+        .is_some_and(|one| message.seq <= one.last);
     let Some(partial) = stream.partial.as_mut().filter(|_| within) else {
         // Nothing follows a batch that was cut off but the entry that says so; this one was only damaged.
         stream.replay_partial();
-        return stream.replay_insert(&insert, item.damaged);
+        return stream.replay_insert(message, damaged);
     };
     partial.parts.push(Part {
-        seq: record.seq,
-        timestamp: record.timestamp,
-        key: record.key.to_vec(),
-        headers: record.headers.to_vec(),
-        payload: record.payload.to_vec(),
-        location: item.location,
-        damaged: item.damaged,
+        seq: message.seq,
+        timestamp: message.timestamp,
+        key: message.key.to_vec(),
+        headers: message.headers.to_vec(),
+        payload: message.payload.to_vec(),
+        location: message.location,
+        damaged,
     });
-    if record.seq == partial.last {
+    if message.seq == partial.last {
         stream.replay_partial();
     }
 }
@@ -271,7 +362,7 @@ impl Part {
             key: &self.key,
             headers: &self.headers,
             payload: &self.payload,
-            location: Some(self.location),
+            location: self.location,
         }
     }
 }
@@ -295,7 +386,7 @@ impl Stream {
     }
 
     /// Applies a control entry of an earlier life. False if it is damaged.
-    fn replay_control(
+    pub(crate) fn replay_control(
         &mut self,
         entry: &Entry<'_>,
         env: &mut crate::jetstream::env::Env<'_>,
@@ -375,7 +466,14 @@ impl Stream {
                     self.recheck.add(gone.first_held(), u64::MAX);
                 }
             }
-            Entry::Drop => {}
+            // Of other groups, or of members.
+            Entry::Drop
+            | Entry::Replica { .. }
+            | Entry::Hard { .. }
+            | Entry::Noop
+            | Entry::Change { .. }
+            | Entry::Node { .. }
+            | Entry::Meta { .. } => {}
         }
         true
     }

@@ -1,6 +1,6 @@
 //! What JetStream is told when it starts. Immutable afterwards.
 
-use crate::jetstream::io::AccountId;
+use crate::jetstream::io::{AccountId, NodeId};
 
 /// Settings of the JetStream core.
 #[derive(Clone, Debug)]
@@ -34,6 +34,21 @@ pub struct Settings {
     pub default_max_consumers: usize,
     /// The accounts that have JetStream.
     pub accounts: Vec<AccountId>,
+    /// The cluster that this server is part of.
+    pub cluster: Option<ClusterSettings>,
+}
+
+/// What the core is told of its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// The cluster's name.
+    pub name: String,
+    /// A number for this node, if its directory has none yet: random, not 0.
+    pub node: NodeId,
+    /// How many other nodes the configuration names.
+    pub routes: usize,
+    /// This server's tags.
+    pub tags: Vec<String>,
 }
 
 impl Default for Settings {
@@ -53,6 +68,7 @@ impl Default for Settings {
             max_duplicate_window: 0,
             default_max_consumers: 1000,
             accounts: vec![0],
+            cluster: None,
         }
     }
 }

@@ -6,10 +6,13 @@
 //! acknowledgements to let go. Guests do nothing that reads from disk or takes long: they leave deliveries,
 //! requests and maintenance to the thread.
 
+use bytes::Bytes;
+
 use super::outbox::ShardOutbox;
 use crate::clock::Clock;
 use crate::jetstream::JetStream;
-use crate::jetstream::io::{Event, Timestamp};
+use crate::jetstream::io::{Event, NodeId, Timestamp};
+
 use crate::server::InboundBatch;
 
 /// A pass of the thread is due after this many guests: it looks after what has no event of its own.
@@ -54,6 +57,16 @@ impl Desk {
             self.jetstream
                 .handle(now, Event::Message(message), &mut self.out);
         }
+    }
+
+    /// A link's visit: hears what another node has to say, and hands what follows to the disk thread.
+    pub(super) fn take_frames(&mut self, from: NodeId, frames: &[Bytes]) {
+        let now = self.clock.now();
+        for frame in frames {
+            self.jetstream
+                .handle(now, Event::Peer { from, frame }, &mut self.out);
+        }
+        self.leave(now);
     }
 
     /// The disk thread's visit: lets go what waited for the journal.

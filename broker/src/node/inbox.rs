@@ -18,7 +18,9 @@ use jetwake_storage::Lsn;
 
 use super::desk::Desk;
 use crate::jetstream::JetStream;
-use crate::jetstream::io::{JobDone, Outbox, Timestamp};
+use bytes::Bytes;
+
+use crate::jetstream::io::{JobDone, NodeId, Outbox, Peer, Timestamp};
 use crate::jetstream::tag::{AccountId, Tag};
 use crate::server::{InboundBatch, JetStreamInbox};
 
@@ -27,6 +29,8 @@ const HIGH_WATER: usize = 32 << 20;
 /// Most messages and bytes that a connection's reader handles itself.
 const GUEST_MESSAGES: usize = 16;
 const GUEST_BYTES: usize = 16 << 10;
+/// Most bytes of frames that a link's reader handles itself.
+const GUEST_FRAMES: usize = 32 << 10;
 /// Emptied batches kept for reuse, and the largest worth keeping.
 const SPARES: usize = 4;
 const SPARE_BYTES: usize = 128 << 10;
@@ -44,6 +48,12 @@ pub(super) enum Mail {
     Durable(Lsn),
     /// A watch turned: ask the router how it stands.
     Watch { account: AccountId, tag: Tag },
+    /// Another node can be reached.
+    PeerUp(Peer),
+    /// Another node cannot be reached any more.
+    PeerDown(NodeId),
+    /// What another node's core says.
+    Frames { from: NodeId, frames: Vec<Bytes> },
     /// A background job is done.
     Job(JobDone),
     /// A write or sync failed: the store is poisoned.
@@ -62,6 +72,9 @@ impl fmt::Debug for Mail {
             Self::Batch(_) => "Batch",
             Self::Durable(_) => "Durable",
             Self::Watch { .. } => "Watch",
+            Self::PeerUp(_) => "PeerUp",
+            Self::PeerDown(_) => "PeerDown",
+            Self::Frames { .. } => "Frames",
             Self::Job(_) => "Job",
             Self::StoreFailed(_) => "StoreFailed",
             Self::Look(_) => "Look",
@@ -151,6 +164,20 @@ impl Inbox {
         if queue.spares.len() < SPARES {
             queue.spares.push(batch);
         }
+    }
+
+    /// Takes what another node's core says: handles it at once if it is little and nobody else works.
+    pub(super) fn hear(&self, from: NodeId, frames: &mut Vec<Bytes>) {
+        let bytes: usize = frames.iter().map(Bytes::len).sum();
+        if bytes <= GUEST_FRAMES
+            && let Some(mut visit) = self.visit()
+            && let Some(desk) = visit.desk.as_mut()
+        {
+            desk.take_frames(from, frames);
+            return frames.clear();
+        }
+        let frames = std::mem::take(frames);
+        self.post(Mail::Frames { from, frames });
     }
 
     /// Lets go what waited for the journal: at once if that is little and nobody else works, otherwise by mail.

@@ -13,6 +13,7 @@ mod disk;
 mod inbox;
 mod limits;
 mod outbox;
+mod peers;
 mod random;
 mod report;
 mod shard;
@@ -21,15 +22,15 @@ mod store_dir;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jetwake_protocol::peer::NodeId;
 use jetwake_storage::{RealDisk, StoreError};
 
 use crate::clock::Clock;
-use crate::jetstream::Settings;
+use crate::jetstream::{ClusterSettings, Settings};
 use crate::log::Logger;
-use crate::mesh::{BoundMesh, RunningMesh};
+use crate::mesh::{BoundMesh, MeshEvents, RunningMesh};
 use crate::monitor::Monitor;
 use crate::options::{JetStreamOptions, Options, join_host_port, reachable};
 use crate::server::{self, Bound, Running};
@@ -38,6 +39,7 @@ pub use builder::Builder;
 
 use inbox::Inbox;
 use limits::Limits;
+use peers::CoreMesh;
 use report::Reporter;
 use shard::Shard;
 use store_dir::TemporaryDir;
@@ -153,33 +155,45 @@ impl Server {
         if let Some(file) = extras.config_file {
             logger.info(format_args!("Using configuration file: {file}"));
         }
-        let node = NodeId(random::number());
+        let limits = options.jetstream.as_ref().map(Limits::of);
+        let reporter = Reporter::new(Arc::clone(router.shared()), inbox.clone(), limits);
+        let monitor = start_monitor(&options, reporter, &logger).await?;
+        let peers = Arc::new(OnceLock::new());
+        let mut node = NodeId(random::number());
+        let mut consumers: Vec<Arc<dyn MeshEvents>> = Vec::new();
+        let mut shard = None;
+        if let (Some(jetstream), Some(inbox), Some(limits)) = (&options.jetstream, inbox, limits) {
+            let settings = settings(&options, jetstream, &identity.name, limits);
+            let parts = shard::Parts {
+                settings,
+                router: router.clone(),
+                inbox: Arc::clone(&inbox),
+                clock: extras.clock.clone(),
+                options: jetstream.clone(),
+                journal_file_max: options.journal_file_max,
+                disk: Arc::new(RealDisk),
+                peers: Arc::clone(&peers),
+            };
+            let (started, number) = start_jetstream(parts, &limits, &logger).await?;
+            shard = Some(started);
+            if options.cluster.port.is_some() {
+                node = NodeId(number);
+                consumers.push(Arc::new(CoreMesh::new(inbox)));
+            }
+        }
         let mesh = BoundMesh::bind(Arc::clone(router.shared()), node)
             .await
             .map_err(|error| StartError::Route {
                 address: join_host_port(&options.cluster.host, options.cluster.port.unwrap_or(0)),
                 error,
             })?;
-        let limits = options.jetstream.as_ref().map(Limits::of);
-        let reporter = Reporter::new(Arc::clone(router.shared()), inbox.clone(), limits);
-        let monitor = start_monitor(&options, reporter, &logger).await?;
-        let mut shard = None;
-        if let (Some(jetstream), Some(inbox), Some(limits)) = (&options.jetstream, inbox, limits) {
-            let settings = settings(&options, jetstream, &identity.name, limits);
-            let parts = shard::Parts {
-                settings,
-                router,
-                inbox,
-                clock: extras.clock.clone(),
-                options: jetstream.clone(),
-                journal_file_max: options.journal_file_max,
-                disk: Arc::new(RealDisk),
-            };
-            shard = Some(start_jetstream(parts, &limits, &logger).await?);
+        if let Some(mesh) = &mesh {
+            // Set once: this is the only place.
+            let _ = peers.set(mesh.peers());
         }
         let running = Arc::new(bound.serve());
         logger.info(format_args!("Server is ready"));
-        let mesh = mesh.map(|mesh| mesh.start(Vec::new()));
+        let mesh = mesh.map(|mesh| mesh.start(consumers));
         Ok(Self {
             shard,
             monitor,
@@ -270,7 +284,7 @@ async fn start_jetstream(
     parts: shard::Parts,
     limits: &Limits,
     logger: &Logger,
-) -> Result<Shard, StartError> {
+) -> Result<(Shard, u64), StartError> {
     if store_dir::is_blocked(&parts.options.data_dir()) {
         return Err(StartError::StoreNotADirectory);
     }
@@ -319,6 +333,13 @@ fn settings(
             .unwrap_or(i64::MAX),
         default_max_consumers: jetstream.limits.default_max_consumers,
         max_payload: options.max_payload as u64,
+        cluster: options.cluster.port.map(|_| ClusterSettings {
+            name: options.cluster.name.clone().unwrap_or_default(),
+            // 0 stands for none.
+            node: random::number().max(1),
+            routes: options.cluster.routes.len(),
+            tags: options.server_tags.clone(),
+        }),
         ..defaults
     }
 }

@@ -7,8 +7,9 @@ use std::sync::mpsc::Sender;
 use serde_json::json;
 
 use super::inbox::{Inbox, Mail};
+use super::peers::Voice;
 use super::random::Random;
-use crate::jetstream::io::{AccountId, Job, Level, Outbox, Outgoing, Tag};
+use crate::jetstream::io::{AccountId, Job, Lane, Level, NodeId, Outbox, Outgoing, Tag};
 use crate::log::Logger;
 use crate::server::{Deliverer, RouterHandle};
 
@@ -24,6 +25,7 @@ pub(super) struct ShardOutbox {
     running: Sender<()>,
     random: Random,
     logger: Logger,
+    voice: Voice,
 }
 
 impl ShardOutbox {
@@ -32,6 +34,7 @@ impl ShardOutbox {
         inbox: Arc<Inbox>,
         runtime: tokio::runtime::Handle,
         running: Sender<()>,
+        voice: Voice,
     ) -> Self {
         let logger = router.shared().logger.clone();
         let deliverer = router.deliverer();
@@ -43,11 +46,13 @@ impl ShardOutbox {
             running,
             random: Random::new(),
             logger,
+            voice,
         }
     }
 
     /// Sends everything that was gathered.
     pub(super) fn flush(&mut self) {
+        self.voice.flush();
         self.deliverer.flush();
     }
 
@@ -148,6 +153,10 @@ impl Outbox for ShardOutbox {
 
     fn random(&mut self) -> u64 {
         self.random.next()
+    }
+
+    fn send(&mut self, to: NodeId, lane: Lane, frame: &[u8]) {
+        self.voice.say(to, lane, frame);
     }
 
     fn log(&mut self, level: Level, text: &str) {

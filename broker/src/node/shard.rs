@@ -4,7 +4,7 @@
 //! hands its journal batch to the disk thread and delivers); then one flush per touched connection. Between two passes
 //! guests may use the core, see [`Desk`].
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 
 use jetwake_storage::{Disk, Encryption, FaultDisk, KeyError, Opened, Report, Store, StoreError};
@@ -14,11 +14,13 @@ use zeroize::Zeroize as _;
 use super::desk::Desk;
 use super::inbox::{Inbox, Mail};
 use super::outbox::ShardOutbox;
+use super::peers::Voice;
 use super::{StartError, disk};
 use crate::clock::Clock;
-use crate::jetstream::io::{Event, Timestamp};
+use crate::jetstream::io::{Event, NodeId, Timestamp};
 use crate::jetstream::{JetStream, JetStreamStore, Settings};
 use crate::log::Logger;
+use crate::mesh::Peers;
 use crate::options::JetStreamOptions;
 use crate::server::RouterHandle;
 
@@ -31,6 +33,8 @@ pub(super) struct Parts {
     pub(super) options: JetStreamOptions,
     pub(super) journal_file_max: Option<u32>,
     pub(super) disk: Arc<dyn Disk>,
+    /// Set when there is a mesh.
+    pub(super) peers: Arc<OnceLock<Peers>>,
 }
 
 /// The running thread. Dropping it stops and joins it.
@@ -41,8 +45,9 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// Opens the store on the new thread and completes when the first request would be answered.
-    pub(super) async fn start(parts: Parts) -> Result<Self, StartError> {
+    /// Opens the store on the new thread and completes when the first request would be answered. Tells the node's number
+    /// in its cluster as well.
+    pub(super) async fn start(parts: Parts) -> Result<(Self, NodeId), StartError> {
         let inbox = Arc::clone(&parts.inbox);
         let runtime = tokio::runtime::Handle::current();
         let (ready, started) = oneshot::channel();
@@ -55,7 +60,7 @@ impl Shard {
             thread: Some(thread),
         };
         match started.await {
-            Ok(Ok(())) => Ok(shard),
+            Ok(Ok(node)) => Ok((shard, node)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StartError::Died),
         }
@@ -81,7 +86,7 @@ impl Drop for Shard {
 fn run(
     parts: Parts,
     runtime: tokio::runtime::Handle,
-    ready: oneshot::Sender<Result<(), StartError>>,
+    ready: oneshot::Sender<Result<NodeId, StartError>>,
 ) {
     let Parts {
         router,
@@ -91,6 +96,7 @@ fn run(
         options,
         journal_file_max,
         disk,
+        peers,
     } = parts;
     let logger = &router.shared().logger;
     let (opened, locked) = match open(disk, &options, journal_file_max, logger) {
@@ -110,7 +116,13 @@ fn run(
         }
     };
     let (running, jobs) = mpsc::channel();
-    let mut out = ShardOutbox::new(router, Arc::clone(&inbox), runtime, running);
+    let mut out = ShardOutbox::new(
+        router,
+        Arc::clone(&inbox),
+        runtime,
+        running,
+        Voice::new(peers),
+    );
     let mut jetstream = JetStream::new(settings, opened, clock.now(), &mut out);
     if let Some(error) = locked {
         let reason = format!("{error}; its files are left as they are");
@@ -120,7 +132,7 @@ fn run(
     let moved = Arc::clone(&inbox);
     clock.on_move(move || moved.settle());
     // If nobody waits for the start any more, the mailbox holds a stop already.
-    let _ = ready.send(Ok(()));
+    let _ = ready.send(Ok(jetstream.node()));
     {
         // However the service ends: mail to a thread that is gone must not pile up.
         let _closing = Closing(&inbox);
@@ -236,6 +248,13 @@ fn read(letter: Mail, now: Timestamp, jetstream: &mut JetStream, out: &mut Shard
         Mail::Watch { account, tag } => {
             if let Some(present) = out.watched(account, tag) {
                 jetstream.handle(now, Event::Interest { tag, present }, out);
+            }
+        }
+        Mail::PeerUp(peer) => jetstream.handle(now, Event::PeerUp(&peer), out),
+        Mail::PeerDown(node) => jetstream.handle(now, Event::PeerDown(node), out),
+        Mail::Frames { from, frames } => {
+            for frame in &frames {
+                jetstream.handle(now, Event::Peer { from, frame }, out);
             }
         }
         Mail::Job(done) => jetstream.handle(now, Event::Job(done), out),

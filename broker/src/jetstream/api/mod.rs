@@ -14,6 +14,8 @@ mod stream_info;
 mod streams;
 mod subject_page;
 
+use std::cell::Cell;
+
 use jetwake_protocol::jetstream::responses::{ApiResponse, encode};
 use jetwake_protocol::jetstream::{API_LEVEL, ApiError};
 use jetwake_storage::Purpose;
@@ -55,15 +57,16 @@ pub(crate) struct Call<'a> {
     pub(crate) body: &'a [u8],
     /// Who asked; taken by a handler that queues it.
     pub(crate) request: Option<Box<Request>>,
+    /// The stream that was looked up last: what its group must have committed before an answer leaves.
+    pub(crate) about: Cell<u32>,
 }
 
 impl Call<'_> {
     /// The id of the stream called `name`.
     pub(crate) fn stream_id(&self, name: &str) -> Result<u32, ApiError> {
-        self.core
-            .streams
-            .id(self.account, name)
-            .ok_or_else(ApiError::stream_not_found)
+        let id = self.core.streams.id(self.account, name);
+        self.about.set(id.unwrap_or_default());
+        id.ok_or_else(ApiError::stream_not_found)
     }
 
     /// The stream called `name`.
@@ -133,14 +136,15 @@ impl Call<'_> {
                 false
             }
         };
-        match self.core.log.waits() {
-            Some(lsn) if durable => {
-                self.core
-                    .log
-                    .commits
-                    .push(lsn, 0, What::Answer { request, body });
-            }
+        let log = &mut self.core.log;
+        let stream = self.core.streams.get(self.about.get());
+        let entered = log.enter(stream.and_then(|stream| stream.group));
+        match log.waits() {
+            Some(lsn) if durable => log.commits.push(lsn, 0, What::Answer { request, body }),
             _ => request.answer(&body, self.now, &self.core.settings, self.out),
+        }
+        if entered {
+            log.leave();
         }
     }
 }

@@ -52,6 +52,7 @@ impl Core {
             headers: message.headers,
             body: message.payload,
             request: Some(Box::new(Request::new(message))),
+            about: Default::default(),
         };
         route(path, call);
     }

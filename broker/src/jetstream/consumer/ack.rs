@@ -197,7 +197,7 @@ impl Consumer {
     }
 
     /// Whether acks are listened to.
-    pub(super) fn takes_acks(&self) -> bool {
+    pub(crate) fn takes_acks(&self) -> bool {
         self.state.rules.acks != Acks::None
     }
 

@@ -40,6 +40,8 @@ pub enum Close {
     Deleted,
     /// The server stops.
     Shutdown,
+    /// Another node leads the stream: nothing is recorded here any more.
+    Deposed,
 }
 
 impl Consumer {
@@ -224,10 +226,13 @@ impl Consumer {
 
     /// Stops: tells who waits, and hands the last state to the log.
     pub fn close(&mut self, ctx: &mut Ctx<'_>, why: Close) {
-        self.end_requests(ctx, why == Close::Deleted);
-        if why == Close::Deleted {
-            // Nothing of it will be recovered; who waits for an answer still gets one.
+        self.end_requests(ctx, why);
+        if why != Close::Shutdown {
+            // Nothing of it will be recovered; who waits for an answer still gets one if it was deleted.
             self.log = OpBuffer::default();
+        }
+        if why == Close::Deposed {
+            self.answers = Answers::default();
         }
         self.flush(ctx);
         self.shut(ctx);

@@ -21,6 +21,7 @@ mod num_pending;
 mod pace;
 mod pull;
 mod push;
+mod recorded;
 mod redeliver;
 mod removal;
 mod reset;
@@ -49,6 +50,7 @@ use settings::Settings;
 use state::{Op, OpBuffer, Position, State};
 
 pub use lifecycle::{Close, NewConsumer};
+pub use recorded::Recorded;
 pub use removal::Removal;
 pub use reset::ResetError;
 pub use state::Corrupt;

@@ -343,7 +343,7 @@ impl Stream {
     fn stage_part(
         &mut self,
         insert: &Insert<'_>,
-        location: Location,
+        location: Option<Location>,
         env: &mut Env<'_>,
     ) -> Publish {
         let bytes = &mut env.log.commits.bytes;
@@ -351,7 +351,7 @@ impl Stream {
         let item = Publish {
             seq: insert.seq,
             timestamp: insert.timestamp,
-            location: Some(location),
+            location,
             key,
             headers: bytes.push(insert.headers),
             payload: bytes.push(insert.payload),

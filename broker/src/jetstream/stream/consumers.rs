@@ -17,6 +17,7 @@ use crate::jetstream::entry::Entry;
 use crate::jetstream::env::Env;
 use crate::jetstream::io::{AccountId, Timestamp};
 use crate::jetstream::log::{GroupId, Log};
+use crate::jetstream::replica::held::Holding;
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::interest::Interest;
 
@@ -125,6 +126,8 @@ pub(crate) struct ConsumerLog<'a> {
     log: &'a mut Log,
     /// An operation found no room: nothing may be confirmed.
     lost: bool,
+    /// Where the last one went.
+    end: Option<Lsn>,
 }
 
 impl OpLog for ConsumerLog<'_> {
@@ -138,6 +141,7 @@ impl OpLog for ConsumerLog<'_> {
             self.lost = true;
             self.log.gaps.insert((self.stream, consumer.to_owned()));
         }
+        self.end = lsn.or(self.end);
         lsn
     }
 
@@ -151,13 +155,16 @@ impl OpLog for ConsumerLog<'_> {
 /// Lends a stream's surroundings to one of its consumers.
 macro_rules! lend {
     ($stream:ident, $env:ident, $durable:expr, $ctx:ident => $call:expr) => {{
-        let group = if $durable { $stream.group } else { None };
         let mut log = ConsumerLog {
             stream: $stream.id,
-            group,
+            group: $stream.group.filter(|_| $durable),
             log: $env.log,
             lost: false,
+            end: None,
         };
+        lend!($stream, $env, log, $env.out, $ctx => $call)
+    }};
+    ($stream:ident, $env:ident, $log:ident, $out:expr, $ctx:ident => $call:expr) => {{
         let mut $ctx = Ctx {
             now: $env.now,
             account: $stream.account,
@@ -165,8 +172,8 @@ macro_rules! lend {
             stream_name: &$stream.config.name,
             domain: $env.settings.domain.as_deref(),
             messages: &*$stream.messages,
-            log: &mut log,
-            out: $env.out,
+            log: &mut $log,
+            out: $out,
             released: &mut $stream.released,
             unreadable: &mut $env.agenda.unreadable,
         };
@@ -183,8 +190,26 @@ impl Stream {
         call: impl FnOnce(&mut Consumer, &mut Ctx<'_>) -> R,
     ) -> Option<R> {
         let consumer = self.consumers.get_mut(id)?;
-        let durable = !consumer.config().memory_storage;
-        let result = lend!(self, env, durable, ctx => call(consumer, &mut ctx));
+        let result = if self.replicated.is_some() && consumer.takes_acks() {
+            let mut log = ConsumerLog {
+                stream: self.id,
+                group: self.group,
+                log: env.log,
+                lost: false,
+                end: None,
+            };
+            let mut holding = Holding {
+                out: env.out,
+                held: Vec::new(),
+            };
+            let result = lend!(self, env, log, &mut holding, ctx => call(consumer, &mut ctx));
+            let (held, end) = (holding.held, log.end);
+            env.log.hold(self.id, held, end, env.out);
+            result
+        } else {
+            let durable = self.replicated.is_some() || !consumer.config().memory_storage;
+            lend!(self, env, durable, ctx => call(consumer, &mut ctx))
+        };
         if consumer.dirty() {
             env.agenda.dirty.push((self.id, id));
         }
@@ -211,9 +236,9 @@ impl Stream {
             created: env.now,
             single: self.config.max_msgs_per_subject == 1,
         };
-        let durable = !new.config.memory_storage;
+        let durable = self.replicated.is_some() || !new.config.memory_storage;
         let consumer = lend!(self, env, durable, ctx => Consumer::new(&mut ctx, new));
-        Self::log_consumer(self.group, &consumer, Purpose::Add, env)?;
+        self.log_consumer(&consumer, Purpose::Add, env)?;
         self.consumers.add(consumer);
         self.with_consumer(id, env, |consumer, ctx| consumer.open(ctx));
         Some(id)
@@ -261,7 +286,7 @@ impl Stream {
         self.with_consumer(id, env, |consumer, ctx| consumer.update(ctx, config))?;
         self.index_again(id, &before);
         let consumer = self.consumers.get(id)?;
-        Self::log_consumer(self.group, consumer, Purpose::Free, env)?;
+        self.log_consumer(consumer, Purpose::Free, env)?;
         self.release_unneeded(from, env);
         Some(())
     }
@@ -272,7 +297,7 @@ impl Stream {
         let Some(consumer) = id.and_then(|id| self.consumers.get(id)) else {
             return true;
         };
-        let logged = Self::log_consumer(self.group, consumer, Purpose::Free, env).is_some();
+        let logged = self.log_consumer(consumer, Purpose::Free, env).is_some();
         if logged {
             self.release_again(env);
         }
@@ -288,7 +313,7 @@ impl Stream {
     ) -> Option<Option<Timestamp>> {
         self.with_consumer(id, env, |consumer, ctx| consumer.pause(ctx, until))?;
         let consumer = self.consumers.get(id)?;
-        Self::log_consumer(self.group, consumer, Purpose::Free, env)?;
+        self.log_consumer(consumer, Purpose::Free, env)?;
         Some(consumer.paused_until())
     }
 
@@ -307,13 +332,9 @@ impl Stream {
         Some(moved)
     }
 
-    fn log_consumer(
-        group: Option<GroupId>,
-        consumer: &Consumer,
-        purpose: Purpose,
-        env: &mut Env<'_>,
-    ) -> Option<()> {
-        let Some(group) = group.filter(|_| !consumer.config().memory_storage) else {
+    fn log_consumer(&self, consumer: &Consumer, purpose: Purpose, env: &mut Env<'_>) -> Option<()> {
+        let logged = self.replicated.is_some() || !consumer.config().memory_storage;
+        let Some(group) = self.group.filter(|_| logged) else {
             return Some(());
         };
         let (mut config, mut snapshot) = (Vec::new(), Vec::new());

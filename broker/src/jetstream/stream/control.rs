@@ -73,7 +73,13 @@ impl Stream {
             | Entry::Skip { .. }
             | Entry::Consumer { .. }
             | Entry::ConsumerOp { .. }
-            | Entry::ConsumerDelete { .. } => {}
+            | Entry::ConsumerDelete { .. }
+            | Entry::Replica { .. }
+            | Entry::Hard { .. }
+            | Entry::Noop
+            | Entry::Change { .. }
+            | Entry::Node { .. }
+            | Entry::Meta { .. } => {}
         }
         self.notify(env);
         self.arm_expiry(env);

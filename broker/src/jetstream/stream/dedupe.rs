@@ -128,6 +128,8 @@ pub(crate) struct Dedupe {
     table: HashTable<Position>,
     /// Whether the timer for the end of the window is set.
     armed: bool,
+    /// The highest sequence of all ids ever put in.
+    newest: Option<u64>,
 }
 
 impl Dedupe {
@@ -163,6 +165,7 @@ impl Dedupe {
             return;
         }
         let position = self.records.push(id, seq, timestamp);
+        self.newest = self.newest.max(Some(seq));
         let records = &self.records;
         self.table.insert_unique(hash(id), position, |position| {
             records.get(*position).map_or(0, |seen| hash(seen.id))
@@ -186,6 +189,51 @@ impl Dedupe {
             self.table.shrink_to(self.table.len() * 2, |position| {
                 records.get(*position).map_or(0, |seen| hash(seen.id))
             });
+        }
+    }
+
+    /// Forgets the ids of messages behind `last`: they were decided and never committed.
+    pub(crate) fn forget_above(&mut self, last: u64) {
+        let none_above = self.newest.is_none_or(|seq| seq <= last);
+        if none_above {
+            return;
+        }
+        let mut kept = Self::new(self.window);
+        self.visit(|seen| {
+            if seen.seq <= last {
+                kept.insert(seen.id, seen.seq, seen.timestamp);
+            }
+        });
+        *self = kept;
+    }
+
+    /// The ids of messages up to `last` for a checkpoint.
+    pub(crate) fn snapshot_upto(&self, last: u64) -> Snapshot {
+        if self.newest.is_none_or(|seq| seq <= last) {
+            return self.snapshot();
+        }
+        let mut kept = Self::new(self.window);
+        self.visit(|seen| {
+            if seen.seq <= last {
+                kept.insert(seen.id, seen.seq, seen.timestamp);
+            }
+        });
+        kept.snapshot()
+    }
+
+    fn visit(&self, mut each: impl FnMut(&Seen<'_>)) {
+        let (first, start) = (self.records.first, self.records.start);
+        for at in 0..=self.records.full.len() {
+            let number = first.wrapping_add(at as u32);
+            let mut offset = if at == 0 { start } else { 0 };
+            while offset < self.records.chunk(at).len() {
+                let position = u64::from(number) << 32 | offset as u64;
+                let Some(seen) = self.records.get(position) else {
+                    break;
+                };
+                offset = seen.end;
+                each(&seen);
+            }
         }
     }
 
@@ -280,6 +328,31 @@ mod tests {
         dedupe.expire(1000);
         assert_eq!(dedupe.records.count, 99);
         assert_eq!(dedupe.table.len(), 99);
+    }
+
+    #[test]
+    fn forgets_what_was_not_committed() {
+        let mut dedupe = Dedupe::new(1 << 40);
+        for n in 1..=5000u64 {
+            dedupe.insert(format!("a longer id, number {n}").as_bytes(), n, n as i64);
+        }
+        dedupe.expire((1 << 40) + 100);
+        let bytes: Vec<u8> = dedupe
+            .snapshot_upto(4000)
+            .parts()
+            .flatten()
+            .copied()
+            .collect();
+        let mut read = Dedupe::new(1 << 40);
+        read.read(&mut Reader { rest: &bytes }).unwrap();
+        dedupe.forget_above(4000);
+        for one in [&dedupe, &read] {
+            let find = |n: u64| one.find(format!("a longer id, number {n}").as_bytes(), 5000);
+            assert_eq!(one.records.count, 3900);
+            assert_eq!(find(101), Some(101));
+            assert_eq!(find(4000), Some(4000));
+            assert_eq!(find(4001), None);
+        }
     }
 
     #[test]

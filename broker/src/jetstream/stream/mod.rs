@@ -18,6 +18,7 @@ pub(crate) mod fast;
 pub(crate) mod headers;
 pub(crate) mod info;
 pub(crate) mod interest;
+pub(crate) mod lead;
 pub(crate) mod notify;
 pub(crate) mod publish;
 pub(crate) mod publish_checks;
@@ -55,6 +56,8 @@ pub(crate) struct Stream {
     pub(crate) id: u32,
     /// Its number on disk; `None` for a stream in memory.
     pub(crate) group: Option<GroupId>,
+    /// Whether it is replicated, and then whether this node decides.
+    pub(crate) replicated: Option<bool>,
     /// The account that owns it.
     pub(crate) account: AccountId,
     /// Its configuration, validated, with defaults filled in.
@@ -120,6 +123,7 @@ impl Stream {
         Self {
             id,
             group,
+            replicated: None,
             account,
             dedupe: Dedupe::new(config.duplicates),
             rewrite: Rewrite::new(&config),
@@ -158,7 +162,8 @@ impl Stream {
             stream: self.id,
             consumer: 0,
         };
-        for subject in &self.config.subjects {
+        let subjects = self.config.subjects.iter().filter(|_| self.decides());
+        for subject in subjects {
             wanted.push((subject.clone().into_bytes(), tag(TagKind::Publish)));
         }
         if self.config.allow_direct {

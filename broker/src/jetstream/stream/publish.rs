@@ -129,7 +129,7 @@ impl Stream {
         let item = Publish {
             seq,
             timestamp,
-            location: Some(appended.location),
+            location: appended.location,
             key,
             headers: bytes.push(block),
             payload: bytes.push(message.payload),

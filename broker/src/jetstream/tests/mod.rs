@@ -3,12 +3,14 @@
 mod accounting;
 mod api;
 mod batch;
+mod cluster;
 mod consumers;
 mod counter;
 mod damage;
 mod full_disk;
 mod publish;
 mod recovery;
+mod replication;
 mod rewrite;
 mod rig;
 mod space;

@@ -8,7 +8,7 @@ use jetwake_protocol::subject;
 use jetwake_storage::{FaultDisk, JournalWriter, Options, Store};
 
 use crate::jetstream::io::{
-    AccountId, Event, Inbound, Job, Level, Outbox, Outgoing, Tag, Timestamp,
+    AccountId, Event, Inbound, Job, Lane, Level, NodeId, Outbox, Outgoing, Tag, Timestamp,
 };
 use crate::jetstream::{JetStream, JetStreamStore, Settings};
 
@@ -35,6 +35,8 @@ pub(super) struct Recorder {
     pub(super) watches: Vec<(Vec<u8>, Tag)>,
     pub(super) jobs: Vec<Job>,
     pub(super) lines: Vec<String>,
+    /// What is to go to other nodes.
+    pub(super) frames: Vec<(NodeId, Vec<u8>)>,
     random: u64,
 }
 
@@ -103,6 +105,10 @@ impl Outbox for Recorder {
         self.random
     }
 
+    fn send(&mut self, to: NodeId, _: Lane, frame: &[u8]) {
+        self.frames.push((to, frame.to_vec()));
+    }
+
     fn log(&mut self, _: Level, text: &str) {
         self.lines.push(text.to_owned());
     }
@@ -115,8 +121,8 @@ pub(super) struct Rig {
     pub(super) out: Recorder,
     pub(super) now: Timestamp,
     pub(super) disk: FaultDisk,
-    writer: JournalWriter,
-    settings: Settings,
+    pub(super) writer: JournalWriter,
+    pub(super) settings: Settings,
 }
 
 impl Rig {
@@ -131,7 +137,7 @@ impl Rig {
         Self::open(FaultDisk::new(), settings, START)
     }
 
-    fn open(disk: FaultDisk, settings: Settings, now: Timestamp) -> Self {
+    pub(super) fn open(disk: FaultDisk, settings: Settings, now: Timestamp) -> Self {
         let mut options = Options::new(7);
         // Small files, so that a test comes to the end of several.
         (options.journal_first, options.journal_max) = (16 << 10, 32 << 10);

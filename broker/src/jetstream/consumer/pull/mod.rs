@@ -16,7 +16,7 @@ use super::ctx::Ctx;
 use super::deliver::{Choice, Given};
 use super::events;
 use super::status::{self, Left};
-use super::{Consumer, Mode};
+use super::{Close, Consumer, Mode};
 use crate::jetstream::io::{AccountId, Outbox, Outgoing};
 
 pub(super) const NO_MESSAGES: &str = "404 No Messages";
@@ -26,6 +26,7 @@ const BATCH_COMPLETED: &str = "409 Batch Completed";
 const WRONG_PIN: &str = "423 Nats-Wrong-Pin-Id";
 const DELETED: &str = "409 Consumer Deleted";
 const SHUTDOWN: &str = "409 Server Shutdown";
+const DEPOSED: &str = "409 Leadership Change";
 
 /// Publishes a status.
 pub(super) fn send_status(
@@ -179,17 +180,17 @@ impl Consumer {
         }
     }
 
-    /// Tells everybody who waits that the consumer is gone, or that the server is about to be.
-    pub(super) fn end_requests(&mut self, ctx: &mut Ctx<'_>, deleted: bool) {
+    /// Tells everybody who waits why this consumer does not serve them any more.
+    pub(super) fn end_requests(&mut self, ctx: &mut Ctx<'_>, why: Close) {
         let Mode::Pull(queue) = &mut self.mode else {
             return;
         };
         let block = &mut self.block;
         queue.retain(|request| {
-            if deleted {
-                status::plain(block, DELETED);
-            } else {
-                status::with_left(block, SHUTDOWN, request.left());
+            match why {
+                Close::Deleted => status::plain(block, DELETED),
+                Close::Shutdown => status::with_left(block, SHUTDOWN, request.left()),
+                Close::Deposed => status::plain(block, DEPOSED),
             }
             send_status(ctx.out, ctx.account, &request.reply, block);
             false

@@ -103,6 +103,8 @@ impl Outbox for FakeOutbox {
         self.seed >> 8
     }
 
+    fn send(&mut self, _: crate::jetstream::io::NodeId, _: crate::jetstream::io::Lane, _: &[u8]) {}
+
     fn log(&mut self, _: Level, _: &str) {}
 }
 

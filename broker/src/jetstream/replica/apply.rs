@@ -1,0 +1,161 @@
+//! Applies what a group committed. A leader that decided an entry itself has its outcome in the queue, with those who
+//! wait for it; everybody else performs the entry as a recovery does.
+
+use jetwake_storage::{Insert, Location, Lsn};
+
+use super::META;
+use super::payload::Payload;
+use crate::consensus::{self, EntryKind};
+use crate::jetstream::core::Core;
+use crate::jetstream::entry::Entry;
+use crate::jetstream::io::{Level, Outbox, Timestamp};
+use crate::jetstream::log::GroupId;
+use crate::jetstream::recover::replay_message;
+
+impl Core {
+    /// Applies one committed entry; they come in order.
+    pub(crate) fn apply_entry(
+        &mut self,
+        group: GroupId,
+        entry: &consensus::Entry,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) {
+        let Some(replica) = self.log.replica(group) else {
+            return;
+        };
+        if replica.fetching || entry.index <= replica.applied.0 {
+            return;
+        }
+        let location = replica.take_place(entry.index);
+        let stream = replica.stream;
+        match entry.kind {
+            EntryKind::Empty => {}
+            EntryKind::Change => {
+                replica.membership = replica.consensus.apply_change(entry);
+            }
+            EntryKind::Data if group == META => self.apply_meta(entry, now, out),
+            EntryKind::Data => {
+                if let Some(stream) = stream {
+                    self.apply_data(group, stream, entry, location, now, out);
+                }
+            }
+        }
+        if let Some(replica) = self.log.replica(group) {
+            replica.applied = (entry.index, entry.term);
+            replica.consensus.applied(entry.index);
+        }
+        self.settle_commits(group, entry.index, now, out);
+        self.perhaps_serve(group, now, out);
+    }
+
+    fn apply_data(
+        &mut self,
+        group: GroupId,
+        stream: u32,
+        entry: &consensus::Entry,
+        location: Option<Location>,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) {
+        match Payload::decode(&entry.data) {
+            Ok(Payload::Message(message)) => {
+                self.apply_message(group, stream, &message, location, now, out);
+            }
+            Ok(Payload::Control(bytes)) => {
+                let applied = Entry::decode(bytes)
+                    .is_ok_and(|control| self.apply_control(group, stream, &control, now, out));
+                if !applied {
+                    let text = format!("JetStream group {group}: malformed entry {}", entry.index);
+                    out.log(Level::Error, &text);
+                }
+            }
+            Err(_) => {
+                let text = format!("JetStream group {group}: malformed entry {}", entry.index);
+                out.log(Level::Error, &text);
+            }
+        }
+    }
+
+    fn apply_message(
+        &mut self,
+        group: GroupId,
+        stream: u32,
+        message: &Insert<'_>,
+        location: Option<Location>,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) {
+        let Some(replica) = self.log.replica(group) else {
+            return;
+        };
+        if replica.standing.serving {
+            replica
+                .located
+                .extend(location.map(|location| (message.seq, location)));
+            return;
+        }
+        let before = replica.applied;
+        let insert = Insert {
+            location,
+            ..*message
+        };
+        let partial = self.with_stream(stream, now, out, |stream, _| {
+            replay_message(stream, &insert, false);
+            stream.changes.clear();
+            stream.partial.is_some()
+        });
+        self.note_whole(group, partial == Some(true), before);
+    }
+
+    /// False if the entry is damaged.
+    fn apply_control(
+        &mut self,
+        group: GroupId,
+        stream: u32,
+        control: &Entry<'_>,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) -> bool {
+        let Some(replica) = self.log.replica(group) else {
+            return true;
+        };
+        match replica.shadow.apply(control) {
+            Ok(false) => {}
+            Ok(true) => return true,
+            Err(_) => return false,
+        }
+        if replica.standing.serving {
+            // Its outcome is in the queue.
+            return true;
+        }
+        let before = replica.applied;
+        let applied = self.with_stream(stream, now, out, |stream, env| {
+            let applied = stream.replay_control(control, env);
+            stream.changes.clear();
+            (applied, stream.partial.is_some())
+        });
+        let (applied, partial) = applied.unwrap_or((true, false));
+        self.note_whole(group, partial, before);
+        if matches!(control, Entry::Config { .. }) {
+            self.streams.index(stream);
+        }
+        applied
+    }
+
+    /// Keeps in mind where a batch began that is not complete.
+    fn note_whole(&mut self, group: GroupId, partial: bool, before: (u64, u64)) {
+        if let Some(replica) = self.log.replica(group) {
+            replica.whole = partial.then(|| replica.whole.unwrap_or(before));
+        }
+    }
+
+    /// Performs what waited for this index.
+    fn settle_commits(&mut self, group: GroupId, index: u64, now: Timestamp, out: &mut dyn Outbox) {
+        let entered = self.log.enter(Some(group));
+        self.apply_upto(Lsn(index), now, out);
+        if entered {
+            self.log.leave();
+        }
+    }
+}
