@@ -120,6 +120,11 @@ impl RecordFile {
 
     fn damage(&self, seq: u64, offset: u32) -> ReadError {
         self.mark_damaged();
+        self.gone(seq, offset)
+    }
+
+    /// There is no such message at this place, and that is no damage of the file.
+    fn gone(&self, seq: u64, offset: u32) -> ReadError {
         ReadError::Damaged {
             seq,
             file: self.name.clone(),
@@ -154,8 +159,12 @@ impl RecordFile {
             .map_err(failed)?;
         let good = header.seq == seq && header.body(&record).is_some();
         let loaded = if self.is_encrypted() {
-            good.then(|| self.decrypt(header, &record, offset))
-                .flatten()
+            let opened = good.then(|| self.decrypt(header, &record, offset));
+            let erased = || good && record[RECORD_HEADER..].iter().all(|byte| *byte == 0);
+            if opened.as_ref().is_some_and(Option::is_none) && erased() {
+                return Err(self.gone(seq, offset));
+            }
+            opened.flatten()
         } else {
             good.then_some(Loaded {
                 header,

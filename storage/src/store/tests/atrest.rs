@@ -394,3 +394,94 @@ fn a_crash_while_a_store_is_written_anew_loses_nothing() {
         }
     }
 }
+
+/// The sealed bytes of a message, where they are.
+fn sealed(disk: &FaultDisk, location: Location) -> Vec<u8> {
+    let (kind, number, offset) = match location {
+        Location::Journal { file, offset } => ("journal", file, offset),
+        Location::Segment { file, offset } => ("segment", file, offset),
+    };
+    let wanted = format!("{kind}-{number:010}");
+    let (_, bytes) = content(disk)
+        .into_iter()
+        .find(|(name, _)| *name == wanted)
+        .unwrap();
+    let body = offset as usize + crate::format::RECORD_HEADER;
+    bytes[body..body + 24].to_vec()
+}
+
+#[test]
+fn an_erased_message_is_gone_and_its_file_is_in_order() {
+    let disk = FaultDisk::new();
+    let key = || Some(encryption(b"k", None, 1));
+    let mut secrets = Secrets::new(open_with(&disk, key()).unwrap());
+    secrets.write(60);
+    secrets.maintain(true);
+    secrets.write(6);
+    // One in a segment and one in the journal, which a reader is about to look at.
+    let victims = [5, 65];
+    let places = victims.map(|seq| secrets.messages.location(seq).unwrap());
+    assert!(matches!(places[0], Location::Segment { .. }));
+    assert!(matches!(places[1], Location::Journal { .. }));
+    let bytes = places.map(|place| sealed(&disk, place));
+    let mut scrub = secrets.store.begin_scrub(u64::MAX);
+    assert_eq!(scrub.add(GROUP, &secrets.messages, 0), None);
+    for seq in victims {
+        secrets.messages.remove(seq, true).unwrap();
+    }
+    secrets.maintain(false);
+    for (name, content) in content(&disk) {
+        for gone in &bytes {
+            assert!(!content.windows(24).any(|window| window == gone), "{name}");
+        }
+    }
+    // Nothing is there any more, and nothing else is wrong.
+    let found = scrub.run().suspects;
+    assert_eq!(found, victims.map(|seq| (GROUP, seq)));
+    let state = secrets.messages.state();
+    let reopened = open_with(&disk.kill(), key()).unwrap();
+    assert_eq!(reopened.report, Report::default());
+    assert_eq!(reopened.groups[0].messages.state(), state);
+    secrets.messages.remove_front(60, &mut |_, _| {});
+    for _ in 0..2 {
+        secrets.write(20);
+        secrets.maintain(true);
+    }
+    let names = disk.list(Path::new(DIR)).unwrap();
+    assert!(
+        names.iter().all(|name| !name.ends_with(".damaged")),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn an_erased_message_is_not_missed_when_tables_are_made_again() {
+    let disk = FaultDisk::new();
+    let key = || Some(encryption(b"k", None, 1));
+    let mut secrets = Secrets::new(open_with(&disk, key()).unwrap());
+    secrets.write(60);
+    secrets.maintain(true);
+    secrets.messages.remove(5, true).unwrap();
+    secrets.maintain(false);
+    let state = secrets.messages.state();
+    drop(secrets);
+    let names = || content(&disk).into_iter();
+    let (segment, bytes) = names()
+        .find(|(name, _)| name.starts_with("segment"))
+        .unwrap();
+    let path = Path::new(DIR).join(&segment);
+    let mut made_again = 0;
+    for back in (1..=bytes.len()).step_by(64) {
+        let disk = disk.kill();
+        disk.flip(&path, bytes.len() - back, 1);
+        let opened = open_with(&disk, key()).unwrap();
+        assert!(
+            !opened.report.lost.contains(&(GROUP, 5)),
+            "{back}: {:?}",
+            opened.report
+        );
+        assert_eq!(opened.groups[0].messages.state().last_seq, state.last_seq);
+        made_again += usize::from(!opened.report.lines.is_empty());
+    }
+    assert!(made_again > 0);
+}
