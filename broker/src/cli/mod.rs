@@ -3,6 +3,7 @@
 //!
 //! Pure but for [`signal`], which sends one.
 
+mod cluster;
 mod flags;
 pub mod signal;
 
@@ -193,6 +194,12 @@ fn apply(given: &Given, options: &mut Options) -> Result<(), Refused> {
             options.log.debug = yes;
             options.log.trace = yes;
         }
+        Flag::Cluster
+        | Flag::ClusterName
+        | Flag::Routes
+        | Flag::ClusterAdvertise
+        | Flag::NoAdvertise
+        | Flag::ConnectRetries => cluster::apply(given, &mut options.cluster)?,
         Flag::MaxTracedMsgLen => options.log.max_traced_msg_len = number(given)?,
         Flag::Config
         | Flag::Check

@@ -72,6 +72,55 @@ fn commands_and_refusals() {
     #[cfg(feature = "bench")]
     assert!(matches!(parse(&args("bench -x y")), Ok(Command::Bench(rest)) if rest == ["-x", "y"]));
     assert!(matches!(parse(&args("--signal ldm=1")), Ok(Command::Signal(s)) if s == "ldm=1"));
-    assert!(!parse(&args("-routes x")).unwrap_err().usage);
+    assert!(!parse(&args("-tlscert x")).unwrap_err().usage);
     assert!(parse(&args("-bogus")).unwrap_err().usage);
+}
+
+#[test]
+fn a_cluster_by_flags() {
+    let options = options(
+        "-cluster nats://u:p@127.0.0.1:-1 -routes nats://a:1,nats-route://b:2 -cluster_name C \
+         -cluster_advertise x:3 -no_advertise -connect_retries 4",
+    );
+    let cluster = options.cluster;
+    assert_eq!(
+        (cluster.host.as_str(), cluster.port),
+        ("127.0.0.1", Some(0))
+    );
+    assert_eq!(cluster.credentials.unwrap().user, "u");
+    let routes: Vec<_> = cluster.routes.iter().map(|url| url.address()).collect();
+    assert_eq!(routes, ["a:1", "b:2"]);
+    assert_eq!(cluster.name.as_deref(), Some("C"));
+    assert_eq!(cluster.advertise.as_deref(), Some("x:3"));
+    assert!(cluster.no_advertise);
+    assert_eq!(cluster.connect_retries, 4);
+}
+
+#[test]
+fn bad_cluster_flags_have_nats_servers_texts() {
+    let text = |line: &str| parse(&args(line)).unwrap_err().text;
+    assert_eq!(
+        text("--cluster nats://127.0.0.1"),
+        "address 127.0.0.1: missing port in address"
+    );
+    assert_eq!(
+        text("--cluster 127.0.0.1:-1"),
+        "parse \"127.0.0.1:0\": first path segment in URL cannot contain colon"
+    );
+    assert_eq!(
+        text("--cluster nats://127.0.0.1:abc"),
+        "parse \"nats://127.0.0.1:abc\": invalid port \":abc\" after host"
+    );
+    assert_eq!(
+        text("--cluster nats://u@127.0.0.1:1"),
+        "expected cluster password to be set"
+    );
+    let blank = parse(&["--cluster_name".to_owned(), "a b".to_owned()]).unwrap_err();
+    assert_eq!(blank.text, "cluster name cannot contain spaces");
+    assert_eq!(
+        text("--connect_retries abc"),
+        "invalid value \"abc\" for flag -connect_retries: parse error"
+    );
+    assert_eq!(options("--cluster= -p 1").cluster.port, None);
+    assert_eq!(options("--cluster nats://127.0.0.1:0").cluster.port, None);
 }

@@ -1,5 +1,7 @@
 //! The `authorization` block, as far as one user or a token goes.
 
+use std::time::Duration;
+
 use jetwake_protocol::conf::{Node, Value};
 
 use super::Findings;
@@ -31,7 +33,7 @@ pub(super) fn apply(node: &Node, options: &mut Options, findings: &mut Findings<
             "user" | "username" => values::text(node).map(|text| user = Some(text)),
             "pass" | "password" => values::text(node).map(|text| password = Some(text)),
             "token" => values::text(node).map(|text| token = Some(text)),
-            "timeout" => timeout(node, options, findings),
+            "timeout" => timeout(node, findings).map(|time| options.auth_timeout = time),
             _ if entry.used => Ok(()),
             _ => {
                 findings.unknown(&entry.key, node, NOT_BUILT);
@@ -57,15 +59,14 @@ pub(super) fn apply(node: &Node, options: &mut Options, findings: &mut Findings<
 }
 
 /// Seconds, whole or with decimals, or a duration.
-fn timeout(node: &Node, options: &mut Options, findings: &mut Findings<'_>) -> Read<()> {
-    options.auth_timeout = match node.value {
+pub(super) fn timeout(node: &Node, findings: &mut Findings<'_>) -> Read<Duration> {
+    match node.value {
         Value::Int(seconds) => {
             let seconds = u64::try_from(seconds).map_err(|_| "timeout can not be negative")?;
-            std::time::Duration::from_secs(seconds)
+            Ok(Duration::from_secs(seconds))
         }
-        Value::Float(seconds) => std::time::Duration::try_from_secs_f64(seconds)
-            .map_err(|error| format!("error parsing timeout: {error}"))?,
-        _ => values::duration(node, "timeout", findings)?,
-    };
-    Ok(())
+        Value::Float(seconds) => Duration::try_from_secs_f64(seconds)
+            .map_err(|error| format!("error parsing timeout: {error}")),
+        _ => values::duration(node, "timeout", findings),
+    }
 }

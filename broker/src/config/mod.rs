@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod auth;
+mod cluster;
 mod jetstream;
 mod jetwake;
 mod server;

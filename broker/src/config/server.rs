@@ -5,7 +5,7 @@ use std::time::Duration;
 use jetwake_protocol::conf::{Map, Node};
 
 use super::values::{self, Read};
-use super::{Findings, auth, jetstream, jetwake};
+use super::{Findings, auth, cluster, jetstream, jetwake};
 use crate::options::{MonitorOptions, Options};
 
 /// nats-server refuses less.
@@ -62,7 +62,6 @@ const NOT_BUILT: &[&str] = &[
     "allow_non_tls",
     "ocsp",
     "ocsp_cache",
-    "cluster",
     "gateway",
     "leafnodes",
     "leaf",
@@ -117,6 +116,7 @@ fn known(
         .or_else(|| match key {
             "jetstream" => Some(jetstream::apply(node, options, findings)),
             "jetwake" => Some(jetwake::apply(node, options, findings)),
+            "cluster" => Some(cluster::apply(node, &mut options.cluster, findings)),
             "authorization" => Some(auth::apply(node, options, findings)),
             "store_dir" | "storedir" => Some(values::text(node).map(|_| ())),
             _ => None,

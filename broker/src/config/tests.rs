@@ -207,3 +207,91 @@ fn encryption_keys_have_three_names_each() {
         ["f:1:0: interface conversion: interface {} is int64, not string"]
     );
 }
+
+#[test]
+fn a_cluster_block() {
+    let (options, errors, warnings) = read(
+        r#"cluster {
+            name: C, listen: "127.0.0.1:-1"
+            routes: [ "nats-route://u:p@a:1", "nats://b:2", "nats://b:2" ]
+            authorization { user: u, password: p, timeout: 0.5 }
+            advertise: "x:3", no_advertise: true, connect_retries: 120, connect_backoff: true
+            pool_size: -1, compression: accept
+            ping_interval: "50s", ping_max: 3, write_deadline: "3s", write_timeout: close
+        }"#,
+    );
+    assert_eq!(errors, Vec::<String>::new());
+    assert_eq!(
+        warnings,
+        [
+            "f:3:62: invalid use of field \"nats://b:2\": Duplicate route entry detected",
+            "f:7:13: Cluster 'ping_interval' will reset to 30s which is the max for routes",
+        ]
+    );
+    let cluster = options.cluster;
+    assert_eq!(cluster.name.as_deref(), Some("C"));
+    assert_eq!(
+        (cluster.host.as_str(), cluster.port),
+        ("127.0.0.1", Some(0))
+    );
+    assert_eq!(cluster.routes.len(), 2);
+    assert_eq!(cluster.credentials.unwrap().user, "u");
+    assert_eq!(cluster.auth_timeout, Duration::from_millis(500));
+    assert_eq!(cluster.advertise.as_deref(), Some("x:3"));
+    assert!(cluster.no_advertise && cluster.connect_backoff);
+    assert_eq!(cluster.connect_retries, 120);
+    assert_eq!(cluster.ping_interval, Some(Duration::from_secs(30)));
+    assert_eq!(cluster.write_deadline, Some(Duration::from_secs(3)));
+    assert_eq!(good("cluster { port: 0 }").cluster.port, None);
+    assert_eq!(good("cluster { listen: 6222 }").cluster.port, Some(6222));
+}
+
+#[test]
+fn a_cluster_block_that_cannot_be_kept_is_refused() {
+    let first = |text: &str| errors(text).swap_remove(0);
+    let starts = [
+        (
+            "cluster: x",
+            "f:1:0: Expected map to define cluster, got string",
+        ),
+        (
+            r#"cluster { name: "a b" }"#,
+            "f:1:10: cluster name cannot contain spaces",
+        ),
+        (
+            "cluster { nonsense: 1 }",
+            "f:1:10: unknown field \"nonsense\"",
+        ),
+        (
+            "cluster { tls { } }",
+            "f:1:10: \"tls\" is not supported yet by this server",
+        ),
+        (
+            "cluster { accounts: [ A ] }",
+            "f:1:10: \"accounts\" is not supported yet by this server",
+        ),
+        (
+            "cluster { compression: s2_fast }",
+            "f:1:10: compression \"s2_fast\" is not supported yet by this server",
+        ),
+        (
+            "cluster { compression: bogus }",
+            "f:1:10: unsupported compression mode \"bogus\"",
+        ),
+        (
+            "cluster { write_timeout: x }",
+            "f:1:10: write_timeout must be 'default', 'close' or 'retry'",
+        ),
+        (
+            "cluster { authorization { token: t } }",
+            "f:1:10: Cluster authorization does not support tokens",
+        ),
+        (
+            r#"cluster { routes: ["::bad"] }"#,
+            "f:1:20: error parsing route url [\"::bad\"]",
+        ),
+    ];
+    for (text, expected) in starts {
+        assert_eq!(first(text), expected, "{text}");
+    }
+}

@@ -114,8 +114,14 @@ pub(super) fn port(number: i64, default: u16) -> Read<u16> {
 
 /// `host:port`, or a port alone.
 pub(super) fn listen(node: &Node, default: u16) -> Read<(Option<String>, u16)> {
+    let (host, number) = address(node)?;
+    Ok((host, port(number, default)?))
+}
+
+/// `host:port`, or a port alone; the number as it is written.
+pub(super) fn address(node: &Node) -> Read<(Option<String>, i64)> {
     match &node.value {
-        Value::Int(number) => Ok((None, port(*number, default)?)),
+        Value::Int(number) => Ok((None, *number)),
         Value::Text(text) => {
             let (host, number) = text
                 .rsplit_once(':')
@@ -127,7 +133,7 @@ pub(super) fn listen(node: &Node, default: u16) -> Read<(Option<String>, u16)> {
                 .trim_start_matches('[')
                 .trim_end_matches(']')
                 .to_owned();
-            Ok((Some(host).filter(|h| !h.is_empty()), port(number, default)?))
+            Ok((Some(host).filter(|h| !h.is_empty()), number))
         }
         _ => Err(format!(
             "expected port or host:port, got {}",

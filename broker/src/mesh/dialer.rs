@@ -127,6 +127,10 @@ async fn try_once(mesh: &Arc<Mesh>, route: &Route, attempt: u64, reconnecting: b
         }
         Failure::Myself => (CloseReason::DuplicateRoute, None),
         Failure::Unwanted(reason) => (*reason, None),
+        Failure::Refused(text) if text.contains("cluster name") => {
+            (CloseReason::ClusterNameConflict, None)
+        }
+        Failure::Refused(_) => (CloseReason::ParseError, None),
         _ => (CloseReason::ClientClosed, None),
     };
     mesh.log_ended(remote, rid, reason, name);
@@ -221,7 +225,10 @@ async fn dial_bulk(
 
 /// Connects to the first address of a node that answers.
 async fn connect(mesh: &Mesh, url: &RouteUrl) -> Result<(TcpStream, SocketAddr), String> {
-    let lookup = tokio::net::lookup_host((url.host.as_str(), url.port)).await;
+    let Some(port) = url.port else {
+        return Err(format!("address {}: missing port in address", url.host));
+    };
+    let lookup = tokio::net::lookup_host((url.host.as_str(), port)).await;
     let addresses: Vec<_> = lookup
         .map_err(|_| format!("lookup for host {:?}: no such host", url.host))?
         .filter(|address| !mesh.is_myself(*address))

@@ -33,6 +33,12 @@ pub trait MeshEvents: Debug + Send + Sync {
     fn bulk_room(&self, node: NodeId) {
         let _ = node;
     }
+
+    /// Number of this node's subscriptions that the consumer knows of, for monitoring.
+    fn subscriptions(&self, node: NodeId) -> usize {
+        let _ = node;
+        0
+    }
 }
 
 /// Until there is room.

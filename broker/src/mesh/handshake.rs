@@ -13,9 +13,8 @@ use super::admission;
 use super::greeting::{Greeting, NoFrame};
 use super::lane::{Lane, Start};
 use super::link::Inlet;
-use super::naming::ClusterName;
 use super::peer::Peer;
-use crate::server::CloseReason;
+use crate::server::{CloseReason, ClusterName};
 
 /// A link that both sides agree on.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(super) struct Agreed {
 /// Why a connection became no link.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("{0}")]
+    #[error("Route Error: {0}")]
     Io(#[from] io::Error),
     /// This is the node itself.
     #[error("a route to this server itself")]
@@ -41,18 +40,18 @@ pub(super) enum Failure {
     #[error("refused")]
     Unwanted(CloseReason),
     /// The other side does not want it, for this reason.
-    #[error("{0}")]
+    #[error("Route Error '{0}'")]
     Refused(String),
     /// The other side is something else: its first line.
-    #[error("the other side is no Jetwake server: it said {0:?}")]
+    #[error("Route Error: the other side is no Jetwake server: it said {0:?}")]
     Foreign(String),
     /// The other side is a nats-server.
     #[error(
-        "the other side is nats-server {0}, whose route protocol this server does not speak: all \
+        "Route Error: the other side is nats-server {0}, whose route protocol this server does not speak: all \
          servers of a cluster must be of one kind"
     )]
     NatsServer(String),
-    #[error("{0}")]
+    #[error("Route Error: {0}")]
     Broken(String),
 }
 
@@ -180,10 +179,12 @@ pub(super) async fn answer(
         return Err(CloseReason::DuplicateRoute);
     }
     if !mesh.admits(&theirs) {
-        connection.log_error(
-            mesh,
-            format_args!("authentication error - User {:?}", theirs.user),
-        );
+        match theirs.user.as_str() {
+            "" => connection.log_error(mesh, format_args!("authentication error")),
+            user => {
+                connection.log_error(mesh, format_args!("authentication error - User {user:?}"))
+            }
+        }
         connection.greeting.refuse("Authorization Violation").await;
         return Err(CloseReason::AuthenticationViolation);
     }
@@ -192,6 +193,12 @@ pub(super) async fn answer(
             return Err(CloseReason::ProtocolViolation);
         };
         let text = mesh.refusal(reason, &theirs);
+        if reason == CloseReason::ClusterNameConflict {
+            connection.log_error(
+                mesh,
+                format_args!("cluster name from remote server conflicts"),
+            );
+        }
         connection.greeting.refuse(&text).await;
         return Err(reason);
     }

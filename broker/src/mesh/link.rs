@@ -17,12 +17,13 @@ use super::Mesh;
 use super::events::Receiver;
 use super::lane::Lane;
 use super::peer::Peer;
+use crate::options::{ClusterOptions, Options};
 use crate::server::{CloseReason, Volume, counters};
 
-/// A node from which nothing came for this long is asked for a sign of life.
-pub(super) const PING: Duration = Duration::from_millis(500);
-/// A node from which nothing came for this long is down.
-pub(super) const SILENCE: Duration = Duration::from_secs(3);
+/// How often a node from which nothing came is asked for a sign of life. An operator may want it more often.
+const PING: Duration = Duration::from_millis(500);
+/// A node from which nothing came for this long is down. An operator may want it sooner.
+const SILENCE: Duration = Duration::from_secs(3);
 /// Room for one read.
 const READ: usize = 64 << 10;
 /// A buffer with less room than this gets more.
@@ -75,6 +76,7 @@ fn begin(mesh: &Mesh, peer: &Arc<Peer>) {
     for consumer in mesh.consumers() {
         consumer.peer_up(peer);
     }
+    mesh.note_urls(peer, &peer.info.client_urls);
     mesh.introduce(peer);
 }
 
@@ -87,8 +89,36 @@ fn finish(mesh: &Mesh, peer: &Arc<Peer>) {
     for consumer in mesh.consumers() {
         consumer.peer_down(peer);
     }
+    mesh.note_urls(peer, &[]);
     mesh.log_closed(&peer.main, Some(&peer.info.server_name));
     peer.end();
+}
+
+/// How long a node may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Patience {
+    ping: Duration,
+    silence: Duration,
+}
+
+impl Patience {
+    /// The operator's pings, where they are sooner than ours.
+    fn of(cluster: &ClusterOptions, server: &Options) -> Self {
+        let most = Self {
+            ping: PING,
+            silence: SILENCE,
+        };
+        let Some(interval) = cluster.ping_interval.filter(|interval| !interval.is_zero()) else {
+            return most;
+        };
+        let pings = cluster.ping_max.unwrap_or(server.ping_max);
+        Self {
+            ping: interval.min(most.ping),
+            silence: interval
+                .saturating_mul(pings.saturating_add(1))
+                .min(most.silence),
+        }
+    }
 }
 
 /// The reading side of one connection.
@@ -96,7 +126,8 @@ struct Session<'s> {
     mesh: &'s Arc<Mesh>,
     peer: &'s Arc<Peer>,
     lane: &'s Arc<Lane>,
-    /// Who gets frames, with the consumer that says which.
+    patience: Patience,
+    /// Who gets frames, in the order of the consumers.
     receivers: Vec<Box<dyn Receiver>>,
 }
 
@@ -108,29 +139,36 @@ impl<'s> Session<'s> {
             mesh,
             peer,
             lane,
+            patience: Patience::of(mesh.options(), &mesh.shared.options),
             receivers,
         }
     }
 
     /// Reads until the connection ends.
     async fn read(mut self, mut inlet: Inlet) {
-        let mut ticks = tokio::time::interval(PING);
+        let mut ticks = tokio::time::interval(self.patience.ping);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let reason = loop {
             let needed = match self.take(&mut inlet.buffer) {
                 Ok(needed) => needed,
                 Err(reason) => break reason,
             };
-            for receiver in &mut self.receivers {
-                receiver.flush();
-            }
+            self.flush();
             self.wait_for_room().await;
             make_room(&mut inlet.buffer, needed);
             if let Some(reason) = self.fill(&mut inlet, &mut ticks).await {
                 break reason;
             }
         };
+        // What came before a damaged frame counts.
+        self.flush();
         self.lane.close(reason);
+    }
+
+    fn flush(&mut self) {
+        for receiver in &mut self.receivers {
+            receiver.flush();
+        }
     }
 
     /// Waits for bytes, or for a reason to end.
@@ -159,11 +197,11 @@ impl<'s> Session<'s> {
             return None;
         }
         let silence = self.lane.silence();
-        if silence >= SILENCE {
+        if silence >= self.patience.silence {
             counters::count(&self.mesh.shared.incidents.stale_connections);
             return Some(CloseReason::StaleConnection);
         }
-        if silence >= PING / 2 || self.lane.rtt() == 0 {
+        if silence >= self.patience.ping / 2 || self.lane.rtt() == 0 {
             let mut ping = Vec::new();
             Pulse(self.mesh.shared.uptime_nanos()).append(&mut ping, Kind::PING);
             self.lane.say(&mut ping);
@@ -254,5 +292,30 @@ fn make_room(buffer: &mut BytesMut, needed: usize) {
     let free = buffer.capacity() - buffer.len();
     if needed > free || free < READ_MIN {
         buffer.reserve(needed.max(READ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_can_only_be_less_patient() {
+        let patience = |seconds: u64, pings| {
+            let cluster = ClusterOptions {
+                ping_interval: Some(Duration::from_secs(seconds)),
+                ping_max: pings,
+                ..ClusterOptions::default()
+            };
+            Patience::of(&cluster, &Options::default())
+        };
+        let most = Patience {
+            ping: PING,
+            silence: SILENCE,
+        };
+        assert_eq!(patience(0, None), most);
+        assert_eq!(patience(30, None), most);
+        assert_eq!(patience(1, None), most);
+        assert_eq!(patience(1, Some(0)).silence, Duration::from_secs(1));
     }
 }

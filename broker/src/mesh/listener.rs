@@ -82,7 +82,8 @@ async fn greet(
     match handshake::answer(mesh, connection, theirs).await {
         Ok(Answer::Main(agreed)) => mesh.serve(agreed),
         Ok(Answer::Bulk(peer, lane, inlet)) => mesh.serve_bulk(peer, lane, inlet).await,
-        Err(reason) => return Err((reason, Some(name))),
+        Err(reason @ CloseReason::DuplicateRoute) => return Err((reason, Some(name))),
+        Err(reason) => return Err((reason, None)),
     }
     Ok(())
 }

@@ -32,11 +32,10 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use jetwake_protocol::nuid::Nuid;
 use jetwake_protocol::peer::{Address, Gossip, Hello, Link, NodeId, Update};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -48,11 +47,11 @@ pub use registry::Peers;
 pub use report::LinkReport;
 
 use dialer::Route;
-use naming::{ClusterName, Meeting};
+use naming::Meeting;
 
 use crate::options::{ClusterOptions, Credentials, RouteUrl, join_host_port, split_address};
 use crate::server::auth::{is_password, same};
-use crate::server::{self, CloseReason, Shared};
+use crate::server::{self, CloseReason, ClusterName, Shared};
 use crate::version;
 
 /// Time for the last words at the end.
@@ -63,10 +62,6 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Mesh {
     shared: Arc<Shared>,
     peers: Peers,
-    /// Where other nodes connect.
-    address: SocketAddr,
-    name: Mutex<ClusterName>,
-    consumers: OnceLock<Vec<Arc<dyn MeshEvents>>>,
     /// `host:port` of nodes that were heard of and are being dialled.
     dialling: Mutex<HashSet<String>>,
     /// Addresses that turned out to be this node's own.
@@ -102,21 +97,8 @@ impl BoundMesh {
         };
         let listener = server::bind(&options.host, port).await?;
         let address = listener.local_addr()?;
-        let name = match &options.name {
-            Some(name) => ClusterName {
-                text: name.clone(),
-                dynamic: false,
-            },
-            None => ClusterName {
-                text: made_up_name(&shared),
-                dynamic: true,
-            },
-        };
         let mesh = Mesh {
-            peers: Peers::new(node),
-            address,
-            name: Mutex::new(name),
-            consumers: OnceLock::new(),
+            peers: Peers::new(node, address),
             dialling: Mutex::default(),
             myself: Mutex::default(),
             links: Mutex::default(),
@@ -135,11 +117,16 @@ impl BoundMesh {
     /// Begins to accept and to dial. Each of `consumers` hears of every node.
     pub fn start(self, consumers: Vec<Arc<dyn MeshEvents>>) -> RunningMesh {
         let mesh = self.mesh;
-        // A mesh starts once: this consumes what it is started from.
-        let _ = mesh.consumers.set(consumers);
+        mesh.peers.set_consumers(consumers);
         let logger = &mesh.shared.logger;
-        logger.info(format_args!("Cluster name is {}", mesh.cluster_name().text));
-        let address = join_host_port(&mesh.options().host, mesh.address.port());
+        let name = mesh.cluster_name();
+        logger.info(format_args!("Cluster name is {}", name.text));
+        if name.dynamic {
+            logger.warn(format_args!(
+                "Cluster name was dynamically generated, consider setting one"
+            ));
+        }
+        let address = join_host_port(&mesh.options().host, mesh.peers.address().port());
         logger.info(format_args!("Listening for route connections on {address}"));
         mesh.spawn(listener::run(Arc::clone(&mesh), self.listener));
         for url in mesh.options().routes.clone() {
@@ -156,12 +143,25 @@ impl BoundMesh {
 impl RunningMesh {
     /// Where other nodes connect.
     pub fn addr(&self) -> SocketAddr {
-        self.mesh.address
+        self.mesh.peers.address()
     }
 
     /// The nodes.
     pub fn peers(&self) -> &Peers {
         &self.mesh.peers
+    }
+
+    /// Tells the other nodes that clients should go there.
+    pub fn leave(&self) {
+        let update = Update {
+            leaving: true,
+            client_urls: Vec::new(),
+        };
+        for peer in self.mesh.peers.all() {
+            let mut bytes = Vec::new();
+            update.append(&mut bytes);
+            peer.main.say(&mut bytes);
+        }
     }
 
     /// Closes all links and completes when all work has ended.
@@ -196,7 +196,7 @@ impl Mesh {
     }
 
     fn consumers(&self) -> &[Arc<dyn MeshEvents>] {
-        self.consumers.get().map_or(&[], Vec::as_slice)
+        self.peers.consumers()
     }
 
     fn next_rid(&self) -> u64 {
@@ -221,7 +221,7 @@ impl Mesh {
     }
 
     fn cluster_name(&self) -> ClusterName {
-        self.name.lock().clone()
+        self.shared.neighbours.name()
     }
 
     /// What this node says of itself.
@@ -246,7 +246,7 @@ impl Mesh {
                 .unwrap_or_default(),
             leaving: self.shared.is_lame_duck(),
             tags: options.server_tags.clone(),
-            client_urls: Vec::new(),
+            client_urls: self.shared.neighbours.own_urls(),
             cluster_url: self.cluster_url(),
             user,
             password,
@@ -255,7 +255,7 @@ impl Mesh {
 
     /// Where other nodes can dial this one.
     fn cluster_url(&self) -> String {
-        let port = self.address.port();
+        let port = self.peers.address().port();
         match self.options().advertise.as_deref().and_then(split_address) {
             Some((host, advertised)) => join_host_port(&host, advertised.unwrap_or(port)),
             None => join_host_port(&self.options().host, port),
@@ -278,13 +278,17 @@ impl Mesh {
 
     /// Compares the cluster's names. Ours may become theirs; false if they cannot agree.
     fn meet(&self, theirs: &ClusterName) -> bool {
-        let mut ours = self.name.lock();
-        match naming::meet(&ours, theirs) {
-            Meeting::Keep => return true,
-            Meeting::Conflict => return false,
-            Meeting::Adopt => ours.clone_from(theirs),
+        let mut meeting = Meeting::Keep;
+        let renamed = self.shared.neighbours.rename(|ours| {
+            meeting = naming::meet(ours, theirs);
+            if meeting == Meeting::Adopt {
+                ours.clone_from(theirs);
+            }
+            meeting == Meeting::Adopt
+        });
+        if !renamed {
+            return meeting == Meeting::Keep;
         }
-        drop(ours);
         let logger = &self.shared.logger;
         logger.info(format_args!("Cluster name updated to {}", theirs.text));
         // They know this node by its old name.
@@ -334,7 +338,8 @@ impl Mesh {
             if address.node == self.peers.me() || self.peers.link(address.node).is_some() {
                 continue;
             }
-            let Ok(url) = RouteUrl::parse(&address.url) else {
+            let credentials = self.options().credentials.clone();
+            let Some(url) = RouteUrl::of_address(&address.url, credentials) else {
                 continue;
             };
             let configured = self.options().routes.iter();
@@ -348,10 +353,6 @@ impl Mesh {
             if !self.dialling.lock().insert(key.clone()) {
                 continue;
             }
-            let url = RouteUrl {
-                credentials: self.options().credentials.clone(),
-                ..url
-            };
             let mesh = Arc::clone(self);
             self.spawn(async move {
                 let route = Route {
@@ -367,6 +368,14 @@ impl Mesh {
     /// A node has changed.
     fn updated(&self, peer: &Peer, update: &Update) {
         peer.leaving.store(update.leaving, Ordering::Relaxed);
+        self.note_urls(peer, &update.client_urls);
+    }
+
+    /// Clients hear where else they can connect.
+    fn note_urls(&self, peer: &Peer, urls: &[String]) {
+        if self.shared.neighbours.set(&peer.info.server_id, urls) {
+            self.shared.announce();
+        }
     }
 
     fn is_myself(&self, address: SocketAddr) -> bool {
@@ -376,7 +385,7 @@ impl Mesh {
     /// This address is our own. Whether the URL has no other one.
     async fn note_myself(&self, address: SocketAddr, url: &RouteUrl) -> bool {
         self.myself.lock().insert(address);
-        match tokio::net::lookup_host((url.host.as_str(), url.port)).await {
+        match tokio::net::lookup_host(url.address()).await {
             Ok(mut addresses) => addresses.all(|address| self.is_myself(address)),
             Err(_) => false,
         }
@@ -442,12 +451,6 @@ fn address_of(peer: &Peer) -> Option<Address> {
     let url = join_host_port(&host, port?);
     let node = peer.node();
     Some(Address { node, url })
-}
-
-fn made_up_name(shared: &Shared) -> String {
-    let random = std::array::from_fn(|_| shared.random());
-    let name = Nuid::new(random).next_name();
-    String::from_utf8_lossy(&name).into_owned()
 }
 
 fn spawn_on(tasks: &Mutex<JoinSet<()>>, task: impl Future<Output = ()> + Send + 'static) {

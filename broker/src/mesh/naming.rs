@@ -1,12 +1,6 @@
 //! The cluster's name, which may be made up until somebody knows a better one.
 
-/// See the module.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClusterName {
-    pub(super) text: String,
-    /// Made up, not configured.
-    pub(super) dynamic: bool,
-}
+use crate::server::ClusterName;
 
 /// What follows when two nodes compare their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

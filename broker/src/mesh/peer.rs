@@ -26,6 +26,8 @@ pub struct PeerInfo {
     pub tags: Vec<String>,
     /// Where it can be dialled: `host:port`, empty if nowhere.
     pub cluster_url: String,
+    /// Where its clients connected when the link was opened.
+    pub client_urls: Vec<String>,
 }
 
 impl From<&Hello> for PeerInfo {
@@ -39,6 +41,7 @@ impl From<&Hello> for PeerInfo {
             domain: hello.domain.clone(),
             tags: hello.tags.clone(),
             cluster_url: hello.cluster_url.clone(),
+            client_urls: hello.client_urls.clone(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The nodes that this one is linked to.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -9,7 +10,7 @@ use jetwake_protocol::peer::{Hello, Kind, NodeId};
 use parking_lot::Mutex;
 
 use super::admission::{self, Existing, QUIET, Verdict};
-use super::events::{Frames, Sent};
+use super::events::{Frames, MeshEvents, Sent};
 use super::peer::Peer;
 use crate::server::CloseReason;
 
@@ -22,16 +23,38 @@ pub struct Peers {
 #[derive(Debug)]
 struct Inner {
     me: NodeId,
+    /// Where other nodes connect.
+    address: SocketAddr,
+    /// Who hears of nodes; set once, when the mesh starts.
+    consumers: OnceLock<Vec<Arc<dyn MeshEvents>>>,
     /// By node: the link that counts, from the moment that this is decided.
     links: Mutex<HashMap<NodeId, Arc<Peer>, FixedState>>,
 }
 
 impl Peers {
-    pub(super) fn new(me: NodeId) -> Self {
-        let links = Mutex::default();
+    pub(super) fn new(me: NodeId, address: SocketAddr) -> Self {
         Self {
-            inner: Arc::new(Inner { me, links }),
+            inner: Arc::new(Inner {
+                me,
+                address,
+                consumers: OnceLock::new(),
+                links: Mutex::default(),
+            }),
         }
+    }
+
+    /// Where other nodes connect to this one.
+    pub fn address(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// Names those who hear of nodes. A mesh starts once: what comes later changes nothing.
+    pub(super) fn set_consumers(&self, consumers: Vec<Arc<dyn MeshEvents>>) {
+        let _ = self.inner.consumers.set(consumers);
+    }
+
+    pub(super) fn consumers(&self) -> &[Arc<dyn MeshEvents>] {
+        self.inner.consumers.get().map_or(&[], Vec::as_slice)
     }
 
     /// This node.

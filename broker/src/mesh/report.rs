@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
+use jetwake_protocol::peer::Link;
+
 use super::lane::Lane;
 use super::peer::Peer;
 use super::registry::Peers;
@@ -18,7 +20,7 @@ pub struct LinkReport {
     /// The other server's key.
     pub remote_id: String,
     pub remote_name: String,
-    /// Whether this side dialled.
+    /// Whether this side dials that node.
     pub solicited: bool,
     /// Whether the operator named the node in `routes`.
     pub configured: bool,
@@ -34,6 +36,8 @@ pub struct LinkReport {
     pub inbound: Volume,
     /// Frames out.
     pub outbound: Volume,
+    /// Subscriptions there that are known here.
+    pub subscriptions: usize,
 }
 
 impl Peers {
@@ -41,20 +45,29 @@ impl Peers {
     pub fn report(&self) -> Vec<LinkReport> {
         let mut all = Vec::new();
         for peer in self.all() {
-            all.extend(peer.lanes().iter().map(|lane| report(&peer, lane)));
+            let known = self.consumers().iter();
+            let subscriptions = known
+                .map(|consumer| consumer.subscriptions(peer.node()))
+                .sum();
+            all.extend(
+                peer.lanes()
+                    .iter()
+                    .map(|lane| report(&peer, lane, subscriptions)),
+            );
         }
         all.sort_by_key(|report| report.rid);
         all
     }
 }
 
-fn report(peer: &Peer, lane: &Arc<Lane>) -> LinkReport {
+fn report(peer: &Peer, lane: &Arc<Lane>, subscriptions: usize) -> LinkReport {
+    let configured = peer.configured.load(Ordering::Relaxed);
     LinkReport {
         rid: lane.rid,
         remote_id: peer.info.server_id.clone(),
         remote_name: peer.info.server_name.clone(),
-        solicited: lane.solicited,
-        configured: peer.configured.load(Ordering::Relaxed),
+        solicited: lane.solicited || configured,
+        configured,
         address: lane.remote,
         started: lane.started,
         last_activity: lane.last_activity(),
@@ -62,5 +75,9 @@ fn report(peer: &Peer, lane: &Arc<Lane>) -> LinkReport {
         pending: lane.pending(),
         inbound: lane.traffic.inbound(),
         outbound: lane.traffic.outbound(),
+        subscriptions: match lane.link {
+            Link::Main => subscriptions,
+            Link::Bulk => 0,
+        },
     }
 }

@@ -91,7 +91,7 @@ impl Node {
     }
 
     fn route(&self) -> RouteUrl {
-        RouteUrl::parse(&self.mesh.addr().to_string()).unwrap()
+        RouteUrl::of_address(&self.mesh.addr().to_string(), None).unwrap()
     }
 
     async fn next(&mut self) -> Seen {

@@ -26,7 +26,7 @@ pub(crate) trait Source: Send + Sync + 'static {
     fn connz(&self, query: &ConnzQuery) -> Connz;
     /// Subscriptions.
     fn subsz(&self, query: &SubszQuery) -> Subsz;
-    /// Who is connected to other servers: nobody yet.
+    /// Connections to other servers.
     fn peers(&self) -> Peers;
     /// JetStream.
     fn jsz(&self, query: JszQuery) -> Answer<'_, Jsz>;

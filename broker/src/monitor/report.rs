@@ -22,6 +22,8 @@ pub(crate) struct Varz {
     pub(crate) port: u16,
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) auth_required: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) connect_urls: Vec<String>,
     pub(crate) max_connections: usize,
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) max_subscriptions: usize,
@@ -35,7 +37,7 @@ pub(crate) struct Varz {
     pub(crate) max_control_line: usize,
     pub(crate) max_payload: usize,
     pub(crate) max_pending: usize,
-    pub(crate) cluster: Empty,
+    pub(crate) cluster: VarzCluster,
     pub(crate) gateway: Empty,
     pub(crate) leaf: Empty,
     pub(crate) mqtt: Empty,
@@ -52,8 +54,8 @@ pub(crate) struct Varz {
     pub(crate) cpu: f64,
     pub(crate) connections: usize,
     pub(crate) total_connections: u64,
-    pub(crate) routes: u32,
-    pub(crate) remotes: u32,
+    pub(crate) routes: usize,
+    pub(crate) remotes: usize,
     pub(crate) leafnodes: u32,
     pub(crate) in_msgs: u64,
     pub(crate) in_bytes: u64,
@@ -77,6 +79,27 @@ pub(crate) struct Varz {
     pub(crate) slow_consumer_stats: KindCounts,
     pub(crate) stale_connection_stats: KindCounts,
     pub(crate) disk_io_wait_stats: DiskWaits,
+}
+
+/// The `cluster` block of `/varz`, `{}` without a cluster.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct VarzCluster {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) addr: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_timeout: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) urls: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_timeout: Option<f64>,
+    #[serde(skip_serializing_if = "is_zero_i64")]
+    pub(crate) pool_size: i64,
+    #[serde(skip_serializing_if = "is_zero_u64")]
+    pub(crate) write_deadline: u64,
 }
 
 /// Waits for one of the slots that nats-server gives out for disk work. This server has no such slots: nobody
@@ -288,22 +311,48 @@ pub(crate) struct Subsz {
     pub(crate) subscriptions_list: Vec<SubDetail>,
 }
 
-/// Who asks about the connections to other servers.
+/// Who asks about the connections to other servers, and those of the cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peers {
     pub(crate) server_id: String,
     pub(crate) server_name: String,
     pub(crate) now: String,
+    pub(crate) routes: Vec<Route>,
 }
 
-/// `/routez` of a server without a cluster.
+/// `/routez`: one entry a connection.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Routez {
     server_id: String,
     server_name: String,
     now: String,
-    num_routes: u32,
-    routes: [Empty; 0],
+    num_routes: usize,
+    routes: Vec<Route>,
+}
+
+/// One connection to another server of the cluster.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Route {
+    pub(crate) rid: u64,
+    pub(crate) remote_id: String,
+    pub(crate) remote_name: String,
+    pub(crate) did_solicit: bool,
+    pub(crate) is_configured: bool,
+    pub(crate) ip: String,
+    pub(crate) port: u16,
+    pub(crate) start: String,
+    pub(crate) last_activity: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) rtt: String,
+    pub(crate) uptime: String,
+    pub(crate) idle: String,
+    pub(crate) pending_size: usize,
+    pub(crate) in_msgs: u64,
+    pub(crate) out_msgs: u64,
+    pub(crate) in_bytes: u64,
+    pub(crate) out_bytes: u64,
+    pub(crate) subscriptions: usize,
+    pub(crate) compression: &'static str,
 }
 
 /// `/leafz` of a server without leaf nodes.
@@ -330,8 +379,8 @@ impl From<Peers> for Routez {
             server_id: peers.server_id,
             server_name: peers.server_name,
             now: peers.now,
-            num_routes: 0,
-            routes: [],
+            num_routes: peers.routes.len(),
+            routes: peers.routes,
         }
     }
 }

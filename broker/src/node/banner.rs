@@ -9,11 +9,14 @@ use crate::version;
 use super::limits::Limits;
 
 /// Who the server is.
-pub(super) fn identity(logger: &Logger, name: &str, id: &str, options: &Options) {
+pub(super) fn identity(logger: &Logger, name: &str, id: &str, cluster: &str, options: &Options) {
     logger.info(format_args!("Starting nats-server"));
     logger.info(format_args!("  Version:  {}", version::CLAIMED));
     logger.info(format_args!("  Git:      [{}]", version::GIT_COMMIT));
     logger.info(format_args!("  Engine:   jetwake {}", version::OWN));
+    if !cluster.is_empty() {
+        logger.info(format_args!("  Cluster:  {cluster}"));
+    }
     logger.info(format_args!("  Name:     {name}"));
     if options.jetstream.is_some() {
         logger.info(format_args!("  Node:     {}", node_id(name)));

@@ -1,12 +1,13 @@
 //! How an embedded server is put together.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::LAZY_SYNC_INTERVAL;
 use crate::clock::Clock;
 use crate::log::Logger;
-use crate::options::{Auth, JetStreamOptions, LogOptions, Options, SyncPolicy};
+use crate::options::{Auth, JetStreamOptions, LogOptions, Options, RouteUrl, SyncPolicy};
 
 use super::store_dir::TemporaryDir;
 use super::{Extras, Server, StartError};
@@ -101,6 +102,24 @@ impl Builder {
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.options.auth = Some(Auth::Token(token.into()));
+        self
+    }
+
+    /// Joins the cluster of this name, and listens for its other nodes on a free port of the host.
+    #[must_use]
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        let cluster = &mut self.options.cluster;
+        cluster.name = Some(name.into());
+        self.options.host.clone_into(&mut cluster.host);
+        cluster.port.get_or_insert(0);
+        self
+    }
+
+    /// Connects to another node of the cluster: `host:port`, see [`Server::cluster_addr`]. One is enough, the
+    /// others are heard of there.
+    #[must_use]
+    pub fn route(mut self, address: SocketAddr) -> Self {
+        self.options.cluster.routes.push(RouteUrl::from(address));
         self
     }
 

@@ -56,12 +56,14 @@ pub enum StartError {
     Listen(#[from] server::StartError),
     /// The cluster port.
     #[error(
-        "Error listening on router port: {address} - {}",
-        server::listen_text(address, error)
+        "Error listening on router port: {port} - {}",
+        server::listen_text(&join_host_port(host, *port), error)
     )]
     Route {
-        /// The address as configured.
-        address: String,
+        /// The host as configured.
+        host: String,
+        /// The port as configured.
+        port: u16,
         /// What the system says.
         error: io::Error,
     },
@@ -82,6 +84,12 @@ pub enum StartError {
     /// The keys of new files.
     #[error("Can't start JetStream: the system has no random bytes for keys")]
     Randomness,
+    /// JetStream in a cluster that it cannot find.
+    #[error(
+        "Can't start JetStream: JetStream cluster requires configured routes or solicited leafnode \
+         for the system account"
+    )]
+    NoRoutes,
     /// The store directory's name belongs to something else.
     #[error("Can't start JetStream: storage directory is not a directory")]
     StoreNotADirectory,
@@ -151,14 +159,16 @@ impl Server {
         let bound = Bound::bind(options.clone(), logger.clone(), mailbox).await?;
         let router = bound.router();
         let identity = &router.shared().identity;
-        banner::identity(&logger, &identity.name, &identity.id, &options);
+        let cluster = router.shared().neighbours.name().text;
+        banner::identity(&logger, &identity.name, &identity.id, &cluster, &options);
         if let Some(file) = extras.config_file {
             logger.info(format_args!("Using configuration file: {file}"));
         }
         let limits = options.jetstream.as_ref().map(Limits::of);
-        let reporter = Reporter::new(Arc::clone(router.shared()), inbox.clone(), limits);
-        let monitor = start_monitor(&options, reporter, &logger).await?;
         let peers = Arc::new(OnceLock::new());
+        let shared = Arc::clone(router.shared());
+        let reporter = Reporter::new(shared, inbox.clone(), limits, Arc::clone(&peers));
+        let monitor = start_monitor(&options, reporter, &logger).await?;
         let mut node = NodeId(random::number());
         let mut consumers: Vec<Arc<dyn MeshEvents>> = Vec::new();
         let mut shard = None;
@@ -174,6 +184,9 @@ impl Server {
                 disk: Arc::new(RealDisk),
                 peers: Arc::clone(&peers),
             };
+            if options.cluster.port.is_some() && options.cluster.routes.is_empty() {
+                return Err(StartError::NoRoutes);
+            }
             let (started, number) = start_jetstream(parts, &limits, &logger).await?;
             shard = Some(started);
             if options.cluster.port.is_some() {
@@ -184,7 +197,8 @@ impl Server {
         let mesh = BoundMesh::bind(Arc::clone(router.shared()), node)
             .await
             .map_err(|error| StartError::Route {
-                address: join_host_port(&options.cluster.host, options.cluster.port.unwrap_or(0)),
+                host: options.cluster.host.clone(),
+                port: options.cluster.port.unwrap_or(0),
                 error,
             })?;
         if let Some(mesh) = &mesh {
@@ -241,6 +255,10 @@ impl Server {
 
     /// Tells clients to leave and closes them one by one; completes when all are gone.
     pub async fn lame_duck(&self) {
+        if let Some(mesh) = &self.mesh {
+            self.running.prepare_lame_duck();
+            mesh.leave();
+        }
         self.running.lame_duck().await;
     }
 
@@ -303,6 +321,20 @@ fn check(options: &Options) -> Result<(), StartError> {
     if payload > pending {
         let text = format!("max_payload ({payload}) cannot be higher than max_pending ({pending})");
         return Err(StartError::Options(text));
+    }
+    let cluster = &options.cluster;
+    if cluster.port.is_none() && !cluster.routes.is_empty() {
+        let text = "solicited routes require cluster capabilities, e.g. --cluster";
+        return Err(StartError::Options(text.to_owned()));
+    }
+    if cluster.port.is_some() && options.jetstream.is_some() {
+        let missing = |key| format!("jetstream cluster requires `{key}` to be set");
+        if options.server_name.is_none() {
+            return Err(StartError::Options(missing("server_name")));
+        }
+        if cluster.name.is_none() {
+            return Err(StartError::Options(missing("cluster.name")));
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Settings of the `cluster` block.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How this server finds others and is found. Without a port there is no cluster.
@@ -26,8 +27,16 @@ pub struct ClusterOptions {
     pub connect_retries: u32,
     /// Doubles the pause between attempts, up to 30 seconds.
     pub connect_backoff: bool,
+    /// Time between pings to a node that is not heard. Nodes are pinged twice a second anyway: only a
+    /// shorter time makes a difference.
+    pub ping_interval: Option<Duration>,
+    /// Pings that may stay unanswered; the clients' if `None`.
+    pub ping_max: Option<u32>,
     /// Longest time that one flush to a node may take; the clients' if `None`.
     pub write_deadline: Option<Duration>,
+    /// nats-server's number of connections between two nodes, which monitoring shows. Here there are two,
+    /// whatever it says.
+    pub pool_size: i64,
 }
 
 impl Default for ClusterOptions {
@@ -43,7 +52,10 @@ impl Default for ClusterOptions {
             no_advertise: false,
             connect_retries: 0,
             connect_backoff: false,
+            ping_interval: None,
+            ping_max: None,
             write_deadline: None,
+            pool_size: 3,
         }
     }
 }
@@ -70,24 +82,34 @@ pub struct RouteUrl {
     pub scheme: String,
     /// Host name or address, an IPv6 address without brackets.
     pub host: String,
-    /// The port.
-    pub port: u16,
+    /// The port; one without cannot be dialled.
+    pub port: Option<u16>,
     /// What to say to be let in.
     pub credentials: Option<Credentials>,
 }
 
-/// The port of other nodes where an URL names none.
-const DEFAULT_PORT: u16 = 6222;
-
 impl RouteUrl {
-    /// Reads an URL; the scheme may be missing.
+    /// Reads an URL.
     ///
     /// # Errors
-    /// When it is none: the reason.
+    /// When it is none: the reason, in nats-server's words.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let (scheme, rest) = text.split_once("://").unwrap_or(("nats-route", text));
-        let rest = rest.split('/').next().unwrap_or_default();
+        Self::read(text).ok_or_else(|| format!("error parsing route url [{text:?}]"))
+    }
+
+    /// Reads a list of URLs with commas between.
+    ///
+    /// # Errors
+    /// When one of them is none.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
+        let given = text.split(',').filter(|url| !url.trim().is_empty());
+        given.map(Self::parse).collect()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let rest = rest.split('/').next()?;
         let (credentials, address) = match rest.rsplit_once('@') {
             Some((who, address)) => {
                 let (user, password) = who.split_once(':').unwrap_or((who, ""));
@@ -99,20 +121,43 @@ impl RouteUrl {
             }
             None => (None, rest),
         };
-        let (host, port) = split_address(address).ok_or_else(|| {
-            format!("error parsing route url [{scheme}://{address}]: no host and port")
-        })?;
-        Ok(Self {
+        let (host, port) = split_address(address)?;
+        Some(Self {
             scheme: scheme.to_owned(),
             host,
-            port: port.unwrap_or(DEFAULT_PORT),
+            port,
+            credentials,
+        })
+    }
+
+    /// The URL of `host:port`.
+    pub(crate) fn of_address(address: &str, credentials: Option<Credentials>) -> Option<Self> {
+        let (host, port) = split_address(address)?;
+        Some(Self {
+            scheme: "nats-route".to_owned(),
+            host,
+            port: Some(port?),
             credentials,
         })
     }
 
     /// `host:port`.
     pub fn address(&self) -> String {
-        super::join_host_port(&self.host, self.port)
+        match self.port {
+            Some(port) => super::join_host_port(&self.host, port),
+            None => self.host.clone(),
+        }
+    }
+}
+
+impl From<SocketAddr> for RouteUrl {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            scheme: "nats-route".to_owned(),
+            host: address.ip().to_string(),
+            port: Some(address.port()),
+            credentials: None,
+        }
     }
 }
 
@@ -178,7 +223,7 @@ mod tests {
     fn an_url_may_hold_a_user_and_shows_no_password() {
         let url = RouteUrl::parse("nats-route://u:p%40ss@127.0.0.1:6222/").unwrap();
         let credentials = url.credentials.clone().unwrap();
-        assert_eq!((url.host.as_str(), url.port), ("127.0.0.1", 6222));
+        assert_eq!(url.address(), "127.0.0.1:6222");
         assert_eq!(credentials.user, "u");
         assert_eq!(credentials.password, "p@ss");
         assert_eq!(url.to_string(), "nats-route://u:xxxxx@127.0.0.1:6222");
@@ -193,6 +238,12 @@ mod tests {
         assert_eq!(split("[::1]"), ("::1".to_owned(), None));
         assert_eq!(split_address(":1"), None);
         assert_eq!(split_address("a:b"), None);
-        assert!(RouteUrl::parse("nats://").is_err());
+        let refused = |text| RouteUrl::parse(text).unwrap_err();
+        assert_eq!(refused("::bad"), "error parsing route url [\"::bad\"]");
+        assert_eq!(refused("a:1"), "error parsing route url [\"a:1\"]");
+        assert_eq!(refused("nats://"), "error parsing route url [\"nats://\"]");
+        assert_eq!(RouteUrl::parse("nats://a").unwrap().port, None);
+        let list = RouteUrl::parse_list("nats://a:1, nats://b:2,").unwrap();
+        assert_eq!(list.len(), 2);
     }
 }

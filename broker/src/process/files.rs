@@ -39,6 +39,8 @@ struct Ports {
     nats: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     monitoring: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cluster: Vec<String>,
 }
 
 impl PortsFile {
@@ -46,6 +48,7 @@ impl PortsFile {
         let ports = Ports {
             nats: urls("nats", Some(server.client_addr())),
             monitoring: urls("http", server.monitor_addr()),
+            cluster: urls("nats", server.cluster_addr()),
         };
         let json = serde_json::to_string(&ports)?;
         let path = dir.join(format!("{}_{}.ports", program(), std::process::id()));

@@ -21,6 +21,8 @@ pub(super) enum Occasion<'a> {
         /// Whether it is the system account.
         system: bool,
     },
+    /// Where else clients can connect has changed.
+    Changed,
     /// The server is leaving.
     LameDuck,
 }
@@ -31,7 +33,7 @@ pub(super) fn append(out: &mut Vec<u8>, shared: &Shared, to: &Connection, occasi
     info.client_id = to.id;
     info.client_ip = to.address.ip().to_string();
     match occasion {
-        Occasion::Accepted => {}
+        Occasion::Accepted | Occasion::Changed => {}
         Occasion::Connected { account, system } => {
             info.connect_info = true;
             account.clone_into(&mut info.remote_account);
@@ -39,7 +41,6 @@ pub(super) fn append(out: &mut Vec<u8>, shared: &Shared, to: &Connection, occasi
         }
         Occasion::LameDuck => {
             info.ldm = true;
-            info.connect_urls.clear();
         }
     }
     if let Ok(json) = info.to_json() {
@@ -63,12 +64,8 @@ fn base(shared: &Shared) -> ServerInfo {
         max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
         jetstream: options.jetstream.is_some(),
         domain: domain(options).to_owned(),
-        connect_urls: options
-            .client_advertise
-            .as_deref()
-            .map_or(Vec::new(), |advertised| {
-                vec![with_port(advertised, shared.address.port())]
-            }),
+        cluster: shared.neighbours.name().text,
+        connect_urls: shared.neighbours.connect_urls(shared.random()),
         api_lvl: API_LEVEL,
         xkey: shared.identity.xkey.clone(),
         ..ServerInfo::default()
@@ -81,32 +78,4 @@ fn domain(options: &crate::options::Options) -> &str {
         .as_ref()
         .and_then(|jetstream| jetstream.domain.as_deref())
         .unwrap_or("")
-}
-
-/// `host:port`, with the listener's port where none is given.
-fn with_port(advertised: &str, port: u16) -> String {
-    let has_port = match advertised.rsplit_once(':') {
-        Some((host, port)) => {
-            port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
-        }
-        None => false,
-    };
-    if has_port {
-        advertised.to_owned()
-    } else {
-        format!("{advertised}:{port}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_advertised_host_gets_the_port_of_the_listener() {
-        assert_eq!(with_port("example.com", 4222), "example.com:4222");
-        assert_eq!(with_port("example.com:80", 4222), "example.com:80");
-        assert_eq!(with_port("[::1]:80", 4222), "[::1]:80");
-        assert_eq!(with_port("[::1]", 4222), "[::1]:4222");
-    }
 }

@@ -7,25 +7,25 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::info::{self, Occasion};
+use super::info::Occasion;
 use super::reason::CloseReason;
 use super::shared::Shared;
 
 /// Longest pause between two closings.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(shared: &Shared) {
+/// From here on nobody is sent to this server.
+pub(super) fn enter(shared: &Shared) {
     shared.lame_duck.store(true, Ordering::Relaxed);
+    shared.neighbours.leave();
+}
+
+pub(super) async fn run(shared: &Shared) {
+    enter(shared);
     if shared.connection_count() == 0 {
         return;
     }
-    for connection in shared.connections() {
-        if connection.wants_info.load(Ordering::Relaxed) {
-            let mut line = Vec::new();
-            info::append(&mut line, shared, &connection, Occasion::LameDuck);
-            connection.send(&mut line);
-        }
-    }
+    shared.tell(Occasion::LameDuck);
     let options = &shared.options;
     tokio::time::sleep(options.lame_duck_grace_period).await;
     let connections = shared.connections();

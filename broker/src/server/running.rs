@@ -142,6 +142,11 @@ impl Running {
         &self.shared
     }
 
+    /// Lame duck mode is about to begin: no client is sent here any more.
+    pub fn prepare_lame_duck(&self) {
+        lame_duck::enter(&self.shared);
+    }
+
     /// Enters lame duck mode: no new clients, word to those who are there, then one after the other
     /// is closed. Completes when all are; the caller shuts down then.
     pub async fn lame_duck(&self) {

@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use jetwake_protocol::nuid::Nuid;
 use parking_lot::Mutex;
 
 use super::auth::Authenticator;
@@ -19,6 +20,8 @@ use super::connection::{Connection, Subscriptions};
 use super::counters::{Incidents, Traffic};
 use super::identity::Identity;
 use super::inbox::JetStreamInbox;
+use super::info::{self, Occasion};
+use super::neighbours::{self, Neighbours};
 use super::{Account, Accounts, Listener};
 use crate::log::Logger;
 use crate::options::Options;
@@ -33,6 +36,8 @@ pub struct Shared {
     pub logger: Logger,
     /// Who this server is.
     pub identity: Identity,
+    /// The cluster, as clients see it.
+    pub neighbours: Neighbours,
     /// Where clients connect.
     pub address: SocketAddr,
     /// The accounts with their routing tables.
@@ -48,6 +53,8 @@ pub struct Shared {
     pub(super) connections: Mutex<HashMap<u64, Arc<Connection>, FixedState>>,
     closed: ClosedConnections,
     pub(super) lame_duck: AtomicBool,
+    /// Changes that clients have not heard of yet.
+    announcing: AtomicU64,
     epoch: Instant,
     next_connection: AtomicU64,
     next_subscription: AtomicU64,
@@ -70,8 +77,13 @@ impl Shared {
         for account in accounts.iter() {
             account.listen(super::user_info::SUBJECT, Listener::UserInfo);
         }
+        let hasher = RandomState::new();
+        let random = [1, 2, 3].map(|number| hasher.hash_one(number));
+        let made_up = String::from_utf8_lossy(&Nuid::new(random).next_name()).into_owned();
+        let interfaces = neighbours::interfaces();
         Self {
             identity: Identity::new(parts.options.server_name.as_deref()),
+            neighbours: Neighbours::new(&parts.options, address.port(), made_up, &interfaces),
             closed: ClosedConnections::new(parts.options.max_closed_clients),
             options: parts.options,
             logger: parts.logger,
@@ -84,11 +96,12 @@ impl Shared {
             inbox: parts.inbox,
             connections: Mutex::default(),
             lame_duck: AtomicBool::new(false),
+            announcing: AtomicU64::new(0),
             epoch: Instant::now(),
             next_connection: AtomicU64::new(1),
             next_subscription: AtomicU64::new(1),
             next_event: AtomicU64::new(1),
-            random: AtomicU64::new(RandomState::new().hash_one(0)),
+            random: AtomicU64::new(hasher.hash_one(0)),
         }
     }
 
@@ -153,6 +166,33 @@ impl Shared {
     /// Whether the server is leaving: no new connections.
     pub fn is_lame_duck(&self) -> bool {
         self.lame_duck.load(Ordering::Relaxed)
+    }
+
+    /// Tells clients that where they can connect has changed.
+    pub(crate) fn announce(&self) {
+        // One at a time, and again if something changed meanwhile: the last INFO is the newest.
+        if self.announcing.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
+        }
+        let mut changes = 1;
+        while changes > 0 {
+            self.tell(Occasion::Changed);
+            let done =
+                self.announcing
+                    .compare_exchange(changes, 0, Ordering::AcqRel, Ordering::Acquire);
+            changes = done.err().unwrap_or(0);
+        }
+    }
+
+    /// Sends INFO to every client that wants to know of changes.
+    pub(super) fn tell(&self, occasion: Occasion<'_>) {
+        for connection in self.connections() {
+            if connection.wants_info.load(Ordering::Relaxed) {
+                let mut line = Vec::new();
+                info::append(&mut line, self, &connection, occasion);
+                connection.send(&mut line);
+            }
+        }
     }
 
     pub(crate) fn next_connection_id(&self) -> u64 {

@@ -174,7 +174,7 @@ fn closed(shared: &Shared, connection: &ClosedConnection, query: &ConnzQuery) ->
 }
 
 /// The time of an activity that is known in nanoseconds since the server's start.
-fn active(shared: &Shared, nanos: u64) -> SystemTime {
+pub(super) fn active(shared: &Shared, nanos: u64) -> SystemTime {
     shared.started + Duration::from_nanos(nanos)
 }
 
@@ -201,12 +201,7 @@ fn about_client(
     report.kind = "Client".to_owned();
     report.transport = "nats".to_owned();
     report.rtt_nanos = rtt;
-    if rtt > 0 {
-        // Fractions of a microsecond are noise, unless there is nothing else.
-        let whole = (1_000..1_000_000).contains(&rtt);
-        let shown = if whole { rtt / 1_000 * 1_000 } else { rtt };
-        report.rtt = time::format_duration(i64::try_from(shown).unwrap_or(i64::MAX));
-    }
+    report.rtt = rtt_text(rtt);
     report.name = client.name;
     report.lang = client.lang;
     report.version = client.version;
@@ -217,6 +212,17 @@ fn about_client(
             report.account = client.account;
         }
     }
+}
+
+/// A round trip time, as nats-server prints it; nothing where it is unknown.
+pub(super) fn rtt_text(rtt: u64) -> String {
+    if rtt == 0 {
+        return String::new();
+    }
+    // Fractions of a microsecond are noise, unless there is nothing else.
+    let whole = (1_000..1_000_000).contains(&rtt);
+    let shown = if whole { rtt / 1_000 * 1_000 } else { rtt };
+    time::format_duration(i64::try_from(shown).unwrap_or(i64::MAX))
 }
 
 fn about_subscriptions(

@@ -7,10 +7,11 @@
 
 mod connz;
 mod machine;
+mod routez;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use jetwake_protocol::time;
@@ -22,13 +23,14 @@ use super::inbox::{Inbox, Mail};
 use super::limits::Limits;
 use crate::cli::LAZY_SYNC_INTERVAL;
 use crate::jetstream::{Depth, Report};
+use crate::mesh;
 use crate::monitor::report::{
     AccountDetail, ApiStats, Connz, DiskWaits, Empty, Health, JetStreamConfig, JetStreamLimits,
-    JetStreamStats, Jsz, KindCounts, Peers, StreamCluster, StreamDetail, Subsz, Varz,
+    JetStreamStats, Jsz, KindCounts, Peers, StreamCluster, StreamDetail, Subsz, Varz, VarzCluster,
     VarzJetStream,
 };
 use crate::monitor::{Answer, ConnzQuery, JszQuery, Source, SubszQuery};
-use crate::options::SyncPolicy;
+use crate::options::{RouteUrl, SyncPolicy};
 use crate::server::Shared;
 use crate::version;
 
@@ -37,6 +39,7 @@ pub(super) struct Reporter {
     shared: Arc<Shared>,
     inbox: Option<Arc<Inbox>>,
     limits: Option<Limits>,
+    peers: Arc<OnceLock<mesh::Peers>>,
     cpu: CpuMeter,
 }
 
@@ -45,12 +48,14 @@ impl Reporter {
         shared: Arc<Shared>,
         inbox: Option<Arc<Inbox>>,
         limits: Option<Limits>,
+        peers: Arc<OnceLock<mesh::Peers>>,
     ) -> Self {
         let cpu = CpuMeter::start();
         Self {
             shared,
             inbox,
             limits,
+            peers,
             cpu,
         }
     }
@@ -95,6 +100,31 @@ impl Reporter {
         })
     }
 
+    fn links(&self) -> Vec<mesh::LinkReport> {
+        self.peers.get().map_or(Vec::new(), mesh::Peers::report)
+    }
+
+    fn cluster(&self) -> VarzCluster {
+        let options = &self.shared.options.cluster;
+        let name = self.shared.neighbours.name().text;
+        let Some(peers) = self.peers.get() else {
+            return VarzCluster {
+                name,
+                ..VarzCluster::default()
+            };
+        };
+        VarzCluster {
+            name,
+            addr: options.host.clone(),
+            cluster_port: Some(peers.address().port()),
+            auth_timeout: Some(options.auth_timeout.as_secs_f64()),
+            urls: options.routes.iter().map(RouteUrl::address).collect(),
+            tls_timeout: Some(2.0),
+            pool_size: options.pool_size,
+            write_deadline: options.write_deadline.map_or(0, nanos),
+        }
+    }
+
     fn general(&self, http_req_stats: BTreeMap<String, u64>) -> Varz {
         let shared = &self.shared;
         let options = &shared.options;
@@ -114,6 +144,7 @@ impl Reporter {
             host: options.host.clone(),
             port: shared.address.port(),
             auth_required: options.auth.is_some(),
+            connect_urls: shared.neighbours.connect_urls(shared.random()),
             max_connections: options.max_connections,
             max_subscriptions: options.max_subscriptions,
             ping_interval: nanos(options.ping_interval),
@@ -127,7 +158,7 @@ impl Reporter {
             max_control_line: options.max_control_line,
             max_payload: options.max_payload,
             max_pending: options.max_pending,
-            cluster: Empty {},
+            cluster: self.cluster(),
             gateway: Empty {},
             leaf: Empty {},
             mqtt: Empty {},
@@ -144,8 +175,8 @@ impl Reporter {
             cpu: self.cpu.percent(),
             connections: shared.connection_count(),
             total_connections: incidents.total_connections.load(Ordering::Relaxed),
-            routes: 0,
-            remotes: 0,
+            routes: self.links().len(),
+            remotes: self.peers.get().map_or(0, |peers| peers.all().len()),
             leafnodes: 0,
             in_msgs: inbound.msgs,
             in_bytes: inbound.bytes,
@@ -207,6 +238,11 @@ impl Source for Reporter {
             server_id: identity.id.clone(),
             server_name: identity.name.clone(),
             now: rfc3339(SystemTime::now()),
+            routes: self
+                .links()
+                .into_iter()
+                .map(|link| routez::route(&self.shared, link))
+                .collect(),
         }
     }
 
