@@ -95,6 +95,7 @@ impl Consumer {
                     let later = matches!(error, ReadError::Io { .. });
                     ctx.unreadable.push((choice.seq, error));
                     if later {
+                        self.pace.read_again(ctx.now);
                         return false;
                     }
                     self.skip(ctx, &choice);

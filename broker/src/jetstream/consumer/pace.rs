@@ -1,4 +1,4 @@
-//! What slows deliveries down on purpose: a rate limit, the original tempo, a pause.
+//! What slows deliveries down: a rate limit, the original tempo, a pause, a disk that refuses a message for now.
 
 use jetwake_protocol::jetstream::consumer::{ConsumerConfig, ReplayPolicy};
 use jetwake_protocol::jetstream::consumer_config;
@@ -14,6 +14,8 @@ const SECOND: i128 = 1_000_000_000;
 const BURST: i128 = 1 << 20;
 /// Shorter gaps between messages are not worth a timer.
 const SMALLEST_GAP: i64 = 1_000_000;
+/// A message that the disk refused is read again after this time, if nothing else happens before.
+const READ_AGAIN: i64 = 1_000_000_000;
 
 /// How fast one consumer may deliver.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,6 +88,11 @@ impl Pace {
             self.resume_at = Some(due);
         }
         early
+    }
+
+    /// The disk refused the next message.
+    pub(super) fn read_again(&mut self, now: Timestamp) {
+        self.resume_at = Some(now.saturating_add(READ_AGAIN));
     }
 
     /// A message that was never delivered before went out.

@@ -110,6 +110,28 @@ fn what_the_disk_refuses_for_a_moment_is_not_lost() {
 }
 
 #[test]
+fn a_reader_that_the_disk_refused_tries_again_by_itself() {
+    let mut rig = Rig::new();
+    rig.stream(r#"{"name":"S"}"#);
+    let create = r#"{"stream_name":"S","config":{"durable_name":"A","ack_policy":"none"}}"#;
+    rig.api("CONSUMER.CREATE.S.A", create);
+    for payload in ["first", "second", "third"] {
+        rig.publish("S", &[], payload);
+    }
+    let (path, at) = find(&rig, "second");
+    rig.disk.fail_reads(&path, at as u64..at as u64 + 1);
+    assert_eq!(fetch(&mut rig, "A"), ["first"]);
+    let taken = |rig: &mut Rig| -> Vec<String> {
+        rig.pass(2 * SECOND);
+        rig.take().into_iter().map(|sent| sent.payload).collect()
+    };
+    assert_eq!(taken(&mut rig), Vec::<String>::new());
+    rig.disk.fail_reads(&path, 0..0);
+    assert_eq!(taken(&mut rig), ["second", "third"]);
+    assert_eq!(rig.out.lines.len(), 1, "told once: {:?}", rig.out.lines);
+}
+
+#[test]
 fn the_background_finds_what_nobody_reads() {
     let mut rig = Rig::with(Settings {
         scrub_period: 10 * SECOND,
