@@ -8,6 +8,7 @@ mod advisory;
 mod api;
 mod arena;
 mod checkpoint;
+pub(crate) mod cluster;
 mod commit;
 pub mod consumer;
 mod core;

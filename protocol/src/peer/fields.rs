@@ -34,6 +34,10 @@ impl Reader<'_> {
         self.take().map(u16::from_le_bytes)
     }
 
+    pub(super) fn u32(&mut self) -> Result<u32, BodyError> {
+        self.take().map(u32::from_le_bytes)
+    }
+
     pub(super) fn u64(&mut self) -> Result<u64, BodyError> {
         self.take().map(u64::from_le_bytes)
     }

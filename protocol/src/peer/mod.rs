@@ -9,6 +9,7 @@ mod fields;
 pub mod frame;
 mod gossip;
 mod hello;
+pub mod sync;
 #[cfg(test)]
 mod tests;
 

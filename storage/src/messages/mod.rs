@@ -225,6 +225,13 @@ pub trait MessageStore: Send + Debug {
     /// where nothing can be put between; nothing changed.
     fn repair(&mut self, message: &Insert<'_>) -> Result<Meta, NoPlace>;
 
+    /// Whether [`repair`](Self::repair) would put a missing message with this sequence in its place.
+    fn has_room_for(&self, seq: u64) -> bool;
+
+    /// Takes over both ends and the time of the last message from another store with the same
+    /// messages; `first_seq` counts where there are none.
+    fn set_ends(&mut self, first_seq: u64, last_seq: u64, last_ts: i64);
+
     /// First and last sequence of every run of messages that are present, ascending.
     fn present(&self, visit: &mut dyn FnMut(u64, u64));
 

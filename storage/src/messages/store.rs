@@ -128,6 +128,14 @@ impl<B: Bodies> MessageStore for Messages<B> {
         }
     }
 
+    fn has_room_for(&self, seq: u64) -> bool {
+        self.index.entry(seq).is_none() && self.index.has_room_for(seq)
+    }
+
+    fn set_ends(&mut self, first_seq: u64, last_seq: u64, last_ts: i64) {
+        self.index.restore_ends(first_seq, last_seq, last_ts);
+    }
+
     fn present(&self, visit: &mut dyn FnMut(u64, u64)) {
         self.index.present(visit);
     }

@@ -491,6 +491,13 @@ proptest! {
         store.retain(&runs, &mut |meta, key| removed.push((meta.seq, key.to_vec())));
         prop_assert_eq!(removed, gone);
         compare(&model, &store, memory_size, model.pick(7));
+        let mut other = MemoryMessages::new();
+        for (seq, row) in &model.rows {
+            insert_row(&mut other, *seq, row);
+        }
+        let state = store.state();
+        other.set_ends(state.first_seq, state.last_seq, state.last_ts);
+        prop_assert_eq!(other.state(), state);
         let beyond = Row { timestamp: 1, key: name(1), headers: Vec::new(), payload: Vec::new() };
         let seq = model.last + 1;
         prop_assert_eq!(store.repair(&row_insert(seq, &beyond)), Err(NoPlace { seq }));
