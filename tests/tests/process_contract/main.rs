@@ -5,6 +5,7 @@
 // Files and processes are what this is about; a test that cannot go on ends where it is.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod cluster;
 mod command_line;
 mod configuration;
 mod encryption;
