@@ -329,6 +329,12 @@ impl Group {
             && raft.prs().iter().all(|(_, one)| one.matched == last)
     }
 
+    /// The group is new, and this member is to lead it first: elections until somebody leads.
+    pub fn begin(&mut self) {
+        self.rest.begin();
+        self.call_election();
+    }
+
     /// The leader's node is gone: an election, with the member first whose number is the lowest of those that are left.
     pub fn campaign(&mut self) {
         let raft = &self.node.raft;

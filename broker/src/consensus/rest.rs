@@ -7,6 +7,8 @@
 const IDLE: u32 = 30;
 /// Ticks that a member gives each one before it in rank to be elected first.
 const HEAD_START: u32 = 2;
+/// How often the first leader of a new group calls an election, a tick apart: the others may not have it yet.
+const EAGER: u32 = 10;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub(super) struct Rest {
     asleep: bool,
     /// Ticks until this member calls an election.
     campaign: Option<u32>,
+    /// How often it calls one more if nobody leads.
+    again: u32,
 }
 
 impl Rest {
@@ -46,9 +50,17 @@ impl Rest {
         rank == 0
     }
 
+    /// The member is to lead a new group.
+    pub(super) fn begin(&mut self) {
+        self.wake();
+        self.campaign = Some(1);
+        self.again = EAGER;
+    }
+
     /// A leader was heard of.
     pub(super) fn led(&mut self) {
         self.campaign = None;
+        self.again = 0;
     }
 
     /// Whether the time for an election has come.
@@ -60,7 +72,8 @@ impl Rest {
         if *left > 0 {
             return false;
         }
-        self.campaign = None;
+        self.campaign = (self.again > 0).then_some(1);
+        self.again = self.again.saturating_sub(1);
         true
     }
 }

@@ -15,6 +15,8 @@ use crate::jetstream::account::Account;
 use crate::jetstream::advisory::advise;
 use crate::jetstream::api::answer::Request;
 use crate::jetstream::api::patterns;
+use crate::jetstream::cluster::Cluster;
+use crate::jetstream::cluster::wire::Say;
 use crate::jetstream::commit::{Commit, What};
 use crate::jetstream::consumer::Close;
 use crate::jetstream::entry::Entry;
@@ -22,7 +24,7 @@ use crate::jetstream::env::{Agenda, Env};
 use crate::jetstream::io::{
     AccountId, Event, Inbound, Level, NodeId, Outbox, Tag, TagKind, Timestamp,
 };
-use crate::jetstream::log::Log;
+use crate::jetstream::log::{GroupId, Log};
 use crate::jetstream::maintenance::Maintenance;
 use crate::jetstream::replica::driver::CONSENSUS;
 use crate::jetstream::scrub::Scrub;
@@ -91,6 +93,8 @@ pub(crate) struct Core {
     pub(crate) scrub: Scrub,
     /// This node, among others.
     pub(crate) node: NodeId,
+    /// The others, and what they agree on.
+    pub(crate) cluster: Cluster,
 }
 
 impl JetStream {
@@ -115,7 +119,10 @@ impl JetStream {
             maintenance: Maintenance::default(),
             scrub: Scrub::default(),
             node: 0,
+            cluster: Cluster::default(),
         };
+        core.cluster.look = core.in_cluster().then_some(now);
+        core.cluster.since = now;
         core.recover(opened.groups, opened.replay, now, out);
         core.note_lost(&opened.lost, now, out);
         core.listen(out);
@@ -146,11 +153,19 @@ impl JetStream {
                 core.drive(now, out);
                 core.log.seal();
             }
-            Event::PeerUp(peer) => core.peer_up(peer.id),
-            Event::PeerDown(node) => core.peer_down(node),
+            Event::PeerUp(peer) => {
+                core.greet(peer, now, out);
+                core.peer_up(peer.id);
+            }
+            Event::PeerDown(node) => {
+                core.part(node, now);
+                core.peer_down(node);
+            }
             Event::Peer { from, frame } => {
                 if frame.first() == Some(&CONSENSUS) {
-                    core.hear(from, frame);
+                    core.hear(from, frame, now, out);
+                } else if Say::is_one(frame) {
+                    core.hear_say(from, frame, now, out);
                 }
             }
             Event::Shutdown => core.shut_down(now, out),
@@ -207,7 +222,9 @@ impl JetStream {
             let timers = self.core.agenda.timers.first();
             let maintenance = self.core.maintenance_deadline();
             let groups = self.core.log.replicas.next_tick;
-            timers.into_iter().chain(maintenance).chain(groups).min()
+            let look = self.core.cluster.look;
+            let others = maintenance.into_iter().chain(groups).chain(look);
+            timers.into_iter().chain(others).min()
         } else {
             Some(0)
         }
@@ -241,6 +258,7 @@ impl Core {
             log: &mut self.log,
             account: self.accounts.entry(stream.account).or_default(),
             settings: &self.settings,
+            node: self.node,
             agenda: &mut self.agenda,
         };
         let result = call(stream, &mut env);
@@ -323,7 +341,7 @@ impl Core {
     fn commit(&mut self, id: u32, what: What, now: Timestamp, out: &mut dyn Outbox) {
         match what {
             What::Answer { request, body } => {
-                request.answer(&body, now, &self.settings, out);
+                request.answer(&body, now, &self.settings, self.node, out);
             }
             What::Drop { request } => self.drop_stream(id, Some(&request), now, out),
             What::Deliver(parcel) => {
@@ -415,6 +433,7 @@ impl Core {
             }
         }
         self.agenda.dirty.clear();
+        self.tend(now, out);
         self.drive(now, out);
         self.log.seal();
         self.maintain(now, out);
@@ -439,6 +458,24 @@ impl Core {
         now: Timestamp,
         out: &mut dyn Outbox,
     ) -> Result<(), ApiError> {
+        let name = config.name.clone();
+        self.create_stream_as(None, account, config, now)?;
+        if let Some(id) = self.streams.id(account, &name) {
+            self.with_stream(id, now, out, |stream, env| {
+                stream.listen(env.settings, env.out)
+            });
+        }
+        Ok(())
+    }
+
+    /// Creates a stream, under a number that the cluster gave it; it does not listen yet.
+    pub(crate) fn create_stream_as(
+        &mut self,
+        group: Option<GroupId>,
+        account: AccountId,
+        config: StreamConfig,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
         let id = self.streams.next_id();
         let stream = if config.storage == StorageType::Memory {
             Stream::new(
@@ -455,7 +492,7 @@ impl Core {
             if !self.log.takes(json.len(), Purpose::Add) {
                 return Err(ApiError::insufficient_resources());
             }
-            let (group, messages) = self.log.create_group(config.first_seq, now);
+            let (group, messages) = self.log.create_group(group, config.first_seq, now);
             let entry = Entry::Config {
                 account,
                 created: now,
@@ -470,10 +507,23 @@ impl Core {
         self.account(account)
             .reserved(memory, 0, stream.config.max_bytes);
         self.streams.add(stream);
-        self.with_stream(id, now, out, |stream, env| {
-            stream.listen(env.settings, env.out)
-        });
         Ok(())
+    }
+
+    /// A stream that the cluster has deleted, or moved away: nothing of it stays here.
+    pub(crate) fn forget_stream(&mut self, id: u32, now: Timestamp, out: &mut dyn Outbox) {
+        let Some(stream) = self.streams.get(id) else {
+            return;
+        };
+        let group = stream.group;
+        if stream.replicated.is_some() {
+            self.stop_serving(id, now, out);
+        }
+        self.retire_stream(id, now, out);
+        self.end_stream(id, now, out);
+        if let Some(group) = group {
+            self.log.replicas.take(group);
+        }
     }
 
     /// A stream is to be deleted: nothing new reaches it. Returns what its end must wait for.
@@ -535,25 +585,34 @@ impl Core {
             });
         }
         self.with_stream(id, now, out, |stream, env| {
-            stream.unaccount(env);
-            stream.drop_batches(env);
-            stream.drop_fast(env);
-            env.agenda.timers.set(id, 0, None);
-            env.agenda.timers.set(id, dedupe::TIMER, None);
             let event = StreamAction {
                 stream: &stream.config.name,
                 action: Action::Delete,
             };
             advise(&event, stream.account, env.now, env.settings, env.out);
         });
-        let stream = self.streams.remove(id);
-        if let Some(group) = stream.and_then(|stream| stream.group) {
-            self.log.store.drop_group(group);
-        }
+        self.end_stream(id, now, out);
         if let Some(request) = request {
             let mut body = Vec::new();
             encode(&Ok(StreamDeleteResponse { success: true }), &mut body);
-            request.answer(&body, now, &self.settings, out);
+            request.answer(&body, now, &self.settings, self.node, out);
+        }
+    }
+}
+
+impl Core {
+    /// Takes a stream out.
+    fn end_stream(&mut self, id: u32, now: Timestamp, out: &mut dyn Outbox) {
+        self.with_stream(id, now, out, |stream, env| {
+            stream.unaccount(env);
+            stream.drop_batches(env);
+            stream.drop_fast(env);
+            env.agenda.timers.set(id, 0, None);
+            env.agenda.timers.set(id, dedupe::TIMER, None);
+        });
+        let stream = self.streams.remove(id);
+        if let Some(group) = stream.and_then(|stream| stream.group) {
+            self.log.store.drop_group(group);
         }
     }
 }

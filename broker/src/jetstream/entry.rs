@@ -121,6 +121,11 @@ pub(crate) enum Entry<'a> {
         /// Its number.
         id: u64,
     },
+    /// A state that a member of the group of all nodes was given. Not part of the group's own log.
+    State {
+        /// The member and the group's state.
+        state: &'a [u8],
+    },
     /// An entry of the group of all nodes.
     Meta {
         /// In the form of that group's state machine.
@@ -151,6 +156,7 @@ const NOOP: u8 = 15;
 const CHANGE: u8 = 16;
 const META: u8 = 17;
 const NODE: u8 = 18;
+const STATE: u8 = 19;
 
 impl<'a> Entry<'a> {
     /// What kind of entry it is.
@@ -174,6 +180,7 @@ impl<'a> Entry<'a> {
             Self::Change { .. } => CHANGE,
             Self::Meta { .. } => META,
             Self::Node { .. } => NODE,
+            Self::State { .. } => STATE,
         }
     }
 
@@ -201,7 +208,9 @@ impl<'a> Entry<'a> {
                 put_u64(into, commit);
             }
             Self::Node { id } => put_u64(into, id),
-            Self::Change { change: bytes } | Self::Meta { entry: bytes } => put_bytes(into, bytes),
+            Self::Change { change: bytes }
+            | Self::Meta { entry: bytes }
+            | Self::State { state: bytes } => put_bytes(into, bytes),
             Self::Batch { count } => put_u64(into, count),
             Self::Config {
                 account,
@@ -321,6 +330,9 @@ impl<'a> Entry<'a> {
                 change: from.bytes()?,
             },
             NODE => Self::Node { id: from.u64()? },
+            STATE => Self::State {
+                state: from.bytes()?,
+            },
             META => Self::Meta {
                 entry: from.bytes()?,
             },
@@ -442,6 +454,7 @@ mod tests {
             Entry::Change { change: b"x" },
             Entry::Meta { entry: b"y" },
             Entry::Node { id: 7 },
+            Entry::State { state: b"z" },
             Entry::Batch { count: 3 },
             Entry::ExpireEach {
                 seqs: &[2, 0, 0, 0, 0, 0, 0, 0],

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use jetwake_storage::ReadError;
 
 use crate::jetstream::account::Account;
-use crate::jetstream::io::{AccountId, Outbox, Outgoing, Timestamp};
+use crate::jetstream::io::{AccountId, NodeId, Outbox, Outgoing, Timestamp};
 use crate::jetstream::log::Log;
 use crate::jetstream::settings::Settings;
 
@@ -24,6 +24,8 @@ pub(crate) struct Env<'a> {
     pub(crate) account: &'a mut Account,
     /// What the server was told.
     pub(crate) settings: &'a Settings,
+    /// This node.
+    pub(crate) node: NodeId,
     /// What to look at before the batch ends.
     pub(crate) agenda: &'a mut Agenda,
 }

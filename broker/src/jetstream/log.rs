@@ -270,14 +270,14 @@ impl Log {
     /// must not come back either.
     pub(crate) fn create_group(
         &mut self,
+        group: Option<GroupId>,
         first_seq: u64,
         now: Timestamp,
     ) -> (GroupId, FileMessages) {
-        self.last_group = (self.last_group + 1).max(u64::try_from(now).unwrap_or(0));
-        (
-            self.last_group,
-            self.store.create_group(self.last_group, first_seq),
-        )
+        let next = (self.last_group + 1).max(u64::try_from(now).unwrap_or(0));
+        let group = group.unwrap_or(next);
+        self.last_group = self.last_group.max(group);
+        (group, self.store.create_group(group, first_seq))
     }
 
     /// Appends a control entry and queues it, to be applied and answered when durable. Gives the request back if the

@@ -20,12 +20,10 @@ mod job;
 mod log;
 mod maintenance;
 mod recover;
-#[allow(dead_code, reason = "the cluster layer creates replicas")]
 mod replica;
 mod report;
 mod scrub;
 mod settings;
-#[allow(dead_code, reason = "as above")]
 mod shadow;
 mod stream;
 mod streams;

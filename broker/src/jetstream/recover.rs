@@ -181,6 +181,14 @@ impl Core {
         self.log.last_group = self.log.last_group.max(record.group);
         let id = groups.get(&record.group).copied();
         let dropped = record.index == 0 && matches!(Entry::decode(record.payload), Ok(Entry::Drop));
+        if record.group == META
+            && let Ok(Entry::State { state }) = Entry::decode(record.payload)
+        {
+            if self.replay_state(state, rebirth.get_mut(&META)).is_err() {
+                out.log(Level::Error, "JetStream recovery: damaged cluster state");
+            }
+            return;
+        }
         if let Some(reborn) = rebirth.get_mut(&record.group).filter(|_| !dropped) {
             if reborn.replay(item).is_err() {
                 let text = format!(
@@ -473,6 +481,7 @@ impl Stream {
             | Entry::Noop
             | Entry::Change { .. }
             | Entry::Node { .. }
+            | Entry::State { .. }
             | Entry::Meta { .. } => {}
         }
         true

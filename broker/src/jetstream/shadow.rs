@@ -60,11 +60,6 @@ impl Shadow {
         self.consumers.iter().map(|(name, one)| (&**name, one))
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.consumers.len()
-    }
-
     /// Appends everything, as [`read`](Self::read) takes it.
     pub(crate) fn write(&self, into: &mut Vec<u8>) {
         put_u64(into, self.consumers.len() as u64);

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::jetstream::advisory::event_id;
-use crate::jetstream::io::{AccountId, Inbound, Outbox, Outgoing, Timestamp};
+use crate::jetstream::cluster::wire;
+use crate::jetstream::io::{AccountId, Inbound, Lane, NodeId, Outbox, Outgoing, Timestamp};
 use crate::jetstream::settings::Settings;
 
 /// An API call was answered.
@@ -41,8 +42,10 @@ pub(crate) struct Request {
     pub(crate) reply: Vec<u8>,
     /// Its body.
     pub(crate) body: Vec<u8>,
-    /// The connection that sent it.
+    /// The connection that sent it, of this node.
     pub(crate) client: u64,
+    /// In a cluster: the node that took it, and the client as advisories show it.
+    pub(crate) from: Option<(NodeId, String)>,
     /// Whether the audit advisory is wanted.
     pub(crate) audited: bool,
     /// Header block of the answer.
@@ -58,6 +61,7 @@ impl Request {
             reply: message.reply.to_vec(),
             body: message.payload.to_vec(),
             client: message.client,
+            from: None,
             audited: true,
             headers: Vec::new(),
         }
@@ -69,17 +73,27 @@ impl Request {
         response: &[u8],
         now: Timestamp,
         settings: &Settings,
+        node: NodeId,
         out: &mut dyn Outbox,
     ) {
         if !self.reply.is_empty() {
-            out.publish(Outgoing {
+            let message = Outgoing {
                 account: self.account,
                 route: &self.reply,
                 subject: &self.reply,
                 reply: &[],
                 headers: &self.headers,
                 payload: response,
-            });
+            };
+            match &self.from {
+                // Its node knows who waits there.
+                Some((origin, _)) if *origin != node => {
+                    out.send(*origin, Lane::Main, &wire::answer(&message));
+                }
+                _ => {
+                    out.publish(message);
+                }
+            }
         }
         self.audit(response, now, settings, out);
     }
@@ -88,7 +102,10 @@ impl Request {
         if !self.audited || !out.has_any_interest(self.account, b"$JS.EVENT.ADVISORY.API") {
             return;
         }
-        let client = out.client_info(self.client).unwrap_or_default();
+        let client = match &self.from {
+            Some((_, client)) => client.clone(),
+            None => out.client_info(self.client).unwrap_or_default(),
+        };
         let client = serde_json::from_str(&client).unwrap_or_default();
         let text = |bytes| String::from_utf8_lossy(bytes);
         let event = Audit {

@@ -86,7 +86,7 @@ impl Call<'_> {
         stream: &str,
         request: CreateConsumerRequest,
     ) -> Result<Outcome<ConsumerCreateResponse>, ApiError> {
-        if request.config.replicas > 1 {
+        if request.config.replicas > 1 && !self.core.in_cluster() {
             return Err(ApiError::stream_replicas_not_supported());
         }
         let id = self.stream_id(stream)?;
@@ -273,7 +273,7 @@ impl Call<'_> {
         Ok(Outcome::Durable(ConsumerDeleteResponse { success: true }))
     }
 
-    pub(super) fn consumer_id(&self, stream: &str, name: &str) -> Result<(u32, u32), ApiError> {
+    pub(crate) fn consumer_id(&self, stream: &str, name: &str) -> Result<(u32, u32), ApiError> {
         let id = self.stream_id(stream)?;
         let consumer = self.stream(stream)?.consumers.id(name);
         Ok((id, consumer.ok_or_else(ApiError::consumer_not_found)?))

@@ -8,10 +8,10 @@ pub(crate) mod answer;
 mod consumer_control;
 mod consumers;
 mod messages;
-mod router;
+pub(crate) mod router;
 mod rules;
 mod stream_info;
-mod streams;
+pub(crate) mod streams;
 mod subject_page;
 
 use std::cell::Cell;
@@ -22,6 +22,7 @@ use jetwake_storage::Purpose;
 
 use crate::jetstream::Core;
 use crate::jetstream::api::answer::Request;
+use crate::jetstream::cluster::asked::Asked;
 use crate::jetstream::commit::What;
 use crate::jetstream::io::{AccountId, Outbox, Timestamp};
 use crate::jetstream::stream::Stream;
@@ -59,6 +60,30 @@ pub(crate) struct Call<'a> {
     pub(crate) request: Option<Box<Request>>,
     /// The stream that was looked up last: what its group must have committed before an answer leaves.
     pub(crate) about: Cell<u32>,
+    /// In a cluster: a configuration that the stream's leader found good.
+    pub(crate) approved: Vec<u8>,
+}
+
+impl<'a> Call<'a> {
+    /// A request that came by way of the cluster.
+    pub(crate) fn of(
+        core: &'a mut Core,
+        asked: &'a Asked,
+        now: Timestamp,
+        out: &'a mut dyn Outbox,
+    ) -> Self {
+        Self {
+            core,
+            now,
+            out,
+            account: asked.account,
+            headers: &asked.headers,
+            body: &asked.body,
+            request: Some(Box::new(asked.request())),
+            about: Cell::default(),
+            approved: Vec::new(),
+        }
+    }
 }
 
 impl Call<'_> {
@@ -141,7 +166,13 @@ impl Call<'_> {
         let entered = log.enter(stream.and_then(|stream| stream.group));
         match log.waits() {
             Some(lsn) if durable => log.commits.push(lsn, 0, What::Answer { request, body }),
-            _ => request.answer(&body, self.now, &self.core.settings, self.out),
+            _ => request.answer(
+                &body,
+                self.now,
+                &self.core.settings,
+                self.core.node,
+                self.out,
+            ),
         }
         if entered {
             log.leave();

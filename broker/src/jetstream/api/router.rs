@@ -10,6 +10,7 @@ use crate::jetstream::Core;
 use crate::jetstream::api::answer::Request;
 use crate::jetstream::api::{Call, Outcome, level_too_high};
 use crate::jetstream::io::{Inbound, Outbox, Outgoing, Timestamp};
+use crate::jetstream::settings::Settings;
 
 /// What the API listens to below a prefix. Disjoint, and without the subjects that belong to live streams and
 /// consumers (direct gets, pull requests), where nobody listens if there is none.
@@ -36,13 +37,15 @@ impl Core {
         let Ok(subject) = std::str::from_utf8(message.subject) else {
             return;
         };
-        let prefixes: Vec<String> = self.settings.api_prefixes().collect();
-        let strip = |prefix: &String| subject.strip_prefix(prefix.as_str())?.strip_prefix('.');
-        let Some(path) = prefixes.iter().find_map(strip) else {
+        let Some(path) = path_of(&self.settings, subject) else {
             return;
         };
         if path.starts_with("$KV.") || path.starts_with("$O.") {
             return forward(path, message, out);
+        }
+        if self.in_cluster() {
+            let request = Request::new(message);
+            return self.route_request(&request, message.headers, now, out);
         }
         let call = Call {
             core: self,
@@ -53,9 +56,16 @@ impl Core {
             body: message.payload,
             request: Some(Box::new(Request::new(message))),
             about: Default::default(),
+            approved: Vec::new(),
         };
         route(path, call);
     }
+}
+
+/// What follows the API prefix in a subject.
+pub(crate) fn path_of<'s>(settings: &Settings, subject: &'s str) -> Option<&'s str> {
+    let mut prefixes = settings.api_prefixes();
+    prefixes.find_map(|prefix| subject.strip_prefix(prefix.as_str())?.strip_prefix('.'))
 }
 
 /// Clients that reach a domain publish to its buckets below the API prefix.
@@ -81,8 +91,12 @@ macro_rules! answer {
     }};
 }
 
-fn route(path: &str, call: Call<'_>) {
+/// Hands a request to its handler.
+pub(crate) fn route(path: &str, call: Call<'_>) {
     let tokens: Vec<&str> = path.split('.').collect();
+    let Some(call) = route_in_cluster(&tokens, call) else {
+        return;
+    };
     match tokens.as_slice() {
         ["INFO"] => answer!(call, r::AccountInfoResponse, |call: &mut Call<'_>| call
             .account_info()),
@@ -90,6 +104,54 @@ fn route(path: &str, call: Call<'_>) {
         ["CONSUMER", rest @ ..] => route_consumer(rest, call),
         _ => {}
     }
+}
+
+/// What a cluster decides together, and what only clusters know. Gives everything else back.
+fn route_in_cluster<'c>(tokens: &[&str], call: Call<'c>) -> Option<Call<'c>> {
+    type C<'a, 'b> = &'a mut Call<'b>;
+    if !call.core.in_cluster() {
+        return Some(call);
+    }
+    match *tokens {
+        ["INFO"] => answer!(call, r::AccountInfoResponse, |c: C<'_, '_>| c
+            .account_in_cluster()),
+        // Its leader compares the two configurations.
+        ["STREAM", "CREATE", s] if call.core.cluster.meta.get(call.account, s).is_some() => {
+            return Some(call);
+        }
+        ["STREAM", "CREATE", s] => answer!(call, r::StreamCreateResponse, |c: C<'_, '_>| c
+            .create_in_cluster(s)),
+        ["STREAM", "UPDATE", s] if !call.approved.is_empty() => {
+            answer!(call, r::StreamUpdateResponse, |c: C<'_, '_>| c
+                .update_in_cluster(s))
+        }
+        ["STREAM", "DELETE", s] => answer!(call, r::StreamDeleteResponse, |c: C<'_, '_>| c
+            .delete_in_cluster(s)),
+        ["STREAM", "NAMES"] => answer!(call, r::StreamNamesResponse, |c: C<'_, '_>| c
+            .names_in_cluster()),
+        ["STREAM", "LIST"] => answer!(call, r::StreamListResponse, |c: C<'_, '_>| c
+            .list_in_cluster()),
+        ["STREAM", "LEADER", "STEPDOWN", s] => {
+            answer!(call, r::StreamStepDownResponse, |c: C<'_, '_>| c
+                .step_down(s))
+        }
+        ["STREAM", "PEER", "REMOVE", s] => {
+            answer!(call, r::StreamRemovePeerResponse, |c: C<'_, '_>| c
+                .remove_peer(s))
+        }
+        ["CONSUMER", "LEADER", "STEPDOWN", s, name] => {
+            answer!(call, r::ConsumerStepDownResponse, |c: C<'_, '_>| c
+                .step_consumer_down(s, name))
+        }
+        // What is not built for clusters says so.
+        ["STREAM", "PEER" | "CANCEL_MOVE", ..] | ["CONSUMER", "PEER", ..] => {
+            answer!(call, r::StreamRemovePeerResponse, |_: C<'_, '_>| {
+                Err(ApiError::cluster_unsupported_feature())
+            })
+        }
+        _ => return Some(call),
+    }
+    None
 }
 
 fn route_stream(tokens: &[&str], call: Call<'_>) {

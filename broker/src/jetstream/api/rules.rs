@@ -15,11 +15,15 @@ use crate::jetstream::stream::Stream;
 
 impl Call<'_> {
     /// A stream's configuration with defaults, if it is valid.
-    pub(super) fn normalized(
+    pub(crate) fn normalized(
         &self,
         request: StreamConfigRequest,
     ) -> Result<StreamConfig, ApiError> {
-        let stream = |name: &str| self.stream(name).ok().map(|stream| &stream.config);
+        let meta = &self.core.cluster.meta;
+        let stream = |name: &str| match self.stream(name) {
+            Ok(stream) => Some(&stream.config),
+            Err(_) => meta.get(self.account, name).map(|one| &one.config),
+        };
         let facts = StreamFacts {
             account: &AccountLimits::UNLIMITED,
             max_duplicates: self.core.settings.max_duplicate_window,

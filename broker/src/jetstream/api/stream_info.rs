@@ -37,7 +37,10 @@ impl Call<'_> {
         }
         info.config = stream_config::with_dynamic_metadata(&info.config);
         info.domain = settings.domain.clone().unwrap_or_default();
-        info.cluster = Some(Stream::leader(settings));
+        let cluster = stream
+            .group
+            .and_then(|group| self.core.cluster_info(group, self.now));
+        info.cluster = cluster.or_else(|| Some(Stream::leader(settings)));
         let mut response = StreamInfoResponse::default();
         if !request.subjects_filter.is_empty() {
             let (total, offset) = subjects(stream, &request, &mut info.state);

@@ -20,7 +20,7 @@ use crate::jetstream::entry::Entry;
 
 /// Furthest place that a purge or a configuration may move a stream to: enough sequences are left behind it for any
 /// life of a stream.
-pub(super) const SEQ_MAX: u64 = i64::MAX as u64;
+pub(crate) const SEQ_MAX: u64 = i64::MAX as u64;
 
 impl Call<'_> {
     /// STREAM.CREATE.
@@ -32,7 +32,7 @@ impl Call<'_> {
         stream_config::check_create(&request.config)?;
         self.check_reservation(&request.config)?;
         let config = self.normalized(request)?;
-        if config.num_replicas > 1 {
+        if config.num_replicas > 1 && !self.core.in_cluster() {
             return Err(ApiError::stream_replicas_not_supported());
         }
         if let Ok(existing) = self.stream(name) {
@@ -69,7 +69,7 @@ impl Call<'_> {
             return Err(ApiError::stream_mismatch());
         }
         let id = self.stream_id(name)?;
-        if config.num_replicas > 1 {
+        if config.num_replicas > 1 && !self.core.in_cluster() {
             return Err(ApiError::stream_replicas_not_supported());
         }
         let stream = self.stream(name)?;
@@ -81,6 +81,9 @@ impl Call<'_> {
         stream_config::check_consumers(&config, consumers)?;
         let created = stream.created;
         self.check_reservation(&config)?;
+        if self.core.in_cluster() {
+            return self.pass_update_on(&config);
+        }
         self.check_buildable(&config)?;
         let mut json = Vec::new();
         to_json(&config, &mut json);
@@ -174,7 +177,7 @@ impl Call<'_> {
         Err(ApiError::stream_restore(unsupported("restore")))
     }
 
-    fn config_request(&self, name: &str) -> Result<StreamConfigRequest, ApiError> {
+    pub(crate) fn config_request(&self, name: &str) -> Result<StreamConfigRequest, ApiError> {
         let request: StreamConfigRequest = parse(self.body, self.core.settings.strict)?;
         if request.config.name != name {
             return Err(ApiError::stream_mismatch());
@@ -185,9 +188,13 @@ impl Call<'_> {
         Ok(request)
     }
 
-    fn created(&self, name: &str) -> Result<StreamCreateResponse, ApiError> {
-        let mut info = self.stream(name)?.info(self.now);
+    pub(crate) fn created(&self, name: &str) -> Result<StreamCreateResponse, ApiError> {
+        let stream = self.stream(name)?;
+        let mut info = stream.info(self.now);
         info.config = stream_config::with_dynamic_metadata(&info.config);
+        info.cluster = stream
+            .group
+            .and_then(|group| self.core.cluster_info(group, self.now));
         Ok(StreamCreateResponse {
             info: Some(info),
             did_create: true,

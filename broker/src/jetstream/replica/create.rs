@@ -52,7 +52,7 @@ impl Core {
             created,
             config: &json,
             voters: &bytes,
-            index: 0,
+            index: u64::from(!voters.is_empty()),
         };
         self.log.note(group, &entry)?;
         let messages = self.log.store.create_group(group, config.first_seq);
@@ -72,7 +72,8 @@ impl Core {
         stream.replicated = Some(false);
         self.account(account).reserved(memory, 0, max_bytes);
         self.streams.add(stream);
-        self.begin_member(group, Some(id), voters, 0, out);
+        let index = u64::from(!voters.is_empty());
+        self.begin_member(group, Some(id), voters, index, out);
         self.with_stream(id, now, out, |stream, env| {
             stream.listen(env.settings, env.out);
         });

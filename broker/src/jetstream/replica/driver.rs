@@ -153,7 +153,13 @@ impl Core {
     }
 
     /// Another node's groups speak to those of this node.
-    pub(crate) fn hear(&mut self, from: NodeId, frame: &Bytes) {
+    pub(crate) fn hear(
+        &mut self,
+        from: NodeId,
+        frame: &Bytes,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) {
         let full = !self.log.takes(frame.len(), Purpose::Free);
         let mut rest = frame.slice(1..);
         while rest.len() >= 12 {
@@ -169,6 +175,10 @@ impl Core {
             let Ok(message) = Message::decode(rest.split_to(len)) else {
                 return;
             };
+            if self.log.replicas.get(group).is_none() {
+                // What was said before it in this frame may create it.
+                self.drive(now, out);
+            }
             let Some(replica) = self.log.replicas.get_mut(group) else {
                 continue;
             };

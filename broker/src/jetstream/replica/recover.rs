@@ -94,6 +94,17 @@ impl Reborn {
         Ok(())
     }
 
+    /// A state was given to the member. Whether it is newer than what it had.
+    pub(crate) fn install(&mut self, member: Member) -> bool {
+        let newer = member.applied.0 > self.member.applied.0;
+        if newer {
+            self.log = self.log.split_off(&(member.applied.0 + 1));
+            self.member.applied = member.applied;
+            self.member.membership = member.membership;
+        }
+        newer
+    }
+
     /// The member, ready to go on.
     fn start(self, group: GroupId, node: NodeId, seed: u64) -> Result<Replica, consensus::Broken> {
         let Self {

@@ -44,11 +44,6 @@ impl Replicas {
         self.groups.is_empty()
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.groups.len()
-    }
-
     /// A group.
     pub(crate) fn get(&self, group: GroupId) -> Option<&Replica> {
         self.groups.get(&group).map(|one| &**one)

@@ -76,6 +76,7 @@ impl Core {
             stream.changes.clear();
             stream.begin_to_lead(&shadow.unwrap_or_default(), env);
         });
+        self.stream_led(group, id, now, out);
     }
 
     /// The stream is somebody else's to decide on.

@@ -79,6 +79,7 @@ impl Stream {
             | Entry::Noop
             | Entry::Change { .. }
             | Entry::Node { .. }
+            | Entry::State { .. }
             | Entry::Meta { .. } => {}
         }
         self.notify(env);
@@ -156,5 +157,5 @@ fn respond<T: ApiResponse>(
     }
     let mut body = Vec::new();
     encode(result, &mut body);
-    request.answer(&body, env.now, env.settings, env.out);
+    request.answer(&body, env.now, env.settings, env.node, env.out);
 }

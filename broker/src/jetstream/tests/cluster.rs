@@ -6,7 +6,7 @@ use jetwake_protocol::jetstream::stream::StreamConfig;
 use jetwake_storage::FaultDisk;
 
 use super::rig::{Rig, START};
-use crate::jetstream::io::{Event, NodeId, Timestamp};
+use crate::jetstream::io::{Event, NodeId, Peer, Timestamp};
 use crate::jetstream::replica::create::NewReplica;
 use crate::jetstream::{ClusterSettings, Settings};
 
@@ -30,6 +30,7 @@ fn settings(node: NodeId) -> Settings {
         cluster: Some(ClusterSettings {
             name: "C".to_owned(),
             node,
+            routes: 2,
             ..ClusterSettings::default()
         }),
         ..Settings::default()
@@ -46,6 +47,54 @@ impl Nodes {
             cut: BTreeSet::new(),
             now: START,
         }
+    }
+
+    /// Everybody can reach everybody.
+    pub(super) fn meet(&mut self) {
+        let nodes: Vec<NodeId> = self.up.keys().copied().collect();
+        for (one, other) in nodes
+            .iter()
+            .flat_map(|one| nodes.iter().map(move |other| (*one, *other)))
+        {
+            if one != other {
+                self.introduce(one, other);
+            }
+        }
+        self.settle();
+    }
+
+    /// `to` can reach `node`.
+    fn introduce(&mut self, to: NodeId, node: NodeId) {
+        let peer = Peer {
+            id: self.node(node).core.node(),
+            name: format!("n{node}"),
+            jetstream: true,
+            tags: Vec::new(),
+            domain: String::new(),
+        };
+        self.node(to).handle(Event::PeerUp(&peer));
+    }
+
+    /// What the API answers at a node.
+    pub(super) fn api(&mut self, node: NodeId, path: &str, body: &str) -> String {
+        let answer = self.ask(node, path, body);
+        answer.unwrap_or_else(|| panic!("no answer to {path}"))
+    }
+
+    /// The same, if anything within six seconds.
+    pub(super) fn ask(&mut self, node: NodeId, path: &str, body: &str) -> Option<String> {
+        self.node(node).take();
+        let subject = format!("$JS.API.{path}");
+        self.node(node).send(&subject, "_INBOX.9", "", body);
+        for _ in 0..120 {
+            self.settle();
+            let sent = self.node(node).take();
+            if let Some(answer) = sent.into_iter().find(|one| one.route == "_INBOX.9") {
+                return Some(answer.payload);
+            }
+            self.pass(50_000_000);
+        }
+        None
     }
 
     /// A stream with a replica on every node.
@@ -118,7 +167,10 @@ impl Nodes {
     pub(super) fn leader(&mut self) -> Option<NodeId> {
         let mut leaders = Vec::new();
         for (node, rig) in &mut self.up {
-            let replica = rig.core.core_mut().log.replica(GROUP);
+            let core = rig.core.core_mut();
+            let id = core.streams.id(0, "S").unwrap();
+            let group = core.streams.get(id).unwrap().group.unwrap();
+            let replica = core.log.replica(group);
             leaders.extend(replica.filter(|one| one.standing.serving).map(|_| *node));
         }
         // One that is cut off may not know yet.
@@ -156,6 +208,11 @@ impl Nodes {
         let disk = self.down.remove(&node).unwrap();
         self.up
             .insert(node, Rig::open(disk, settings(node), self.now));
+        let others: Vec<NodeId> = self.up.keys().copied().filter(|one| *one != node).collect();
+        for other in others {
+            self.introduce(node, other);
+            self.introduce(other, node);
+        }
     }
 
     /// A node hears nobody and is heard by nobody.

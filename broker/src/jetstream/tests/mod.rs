@@ -4,6 +4,7 @@ mod accounting;
 mod api;
 mod batch;
 mod cluster;
+mod clustering;
 mod consumers;
 mod counter;
 mod damage;

@@ -82,18 +82,16 @@ fn what_is_acknowledged_outlives_any_one_node() {
 #[test]
 fn a_consumer_goes_on_with_the_next_leader() {
     let mut nodes = Nodes::new(3);
-    nodes.stream(STREAM);
+    nodes.meet();
+    nodes.pass(1_000_000_000);
+    nodes.api(1, "STREAM.CREATE.S", STREAM);
     let leader = nodes.elect();
     for n in 1..=10 {
         publish(&mut nodes, leader, &n.to_string());
     }
     let create = r#"{"stream_name":"S","config":{"durable_name":"c","ack_policy":"explicit"}}"#;
-    let subject = "$JS.API.CONSUMER.DURABLE.CREATE.S.c";
-    nodes.node(leader).take();
-    nodes.node(leader).send(subject, "_INBOX.2", "", create);
-    nodes.settle();
-    let answers = nodes.node(leader).take();
-    assert!(answers[0].payload.contains("\"name\":\"c\""), "{answers:?}");
+    let answer = nodes.api(leader % 3 + 1, "CONSUMER.DURABLE.CREATE.S.c", create);
+    assert!(answer.contains("\"name\":\"c\""), "{answer}");
     let next = "$JS.API.CONSUMER.MSG.NEXT.S.c";
     let pull = |nodes: &mut Nodes, leader| {
         nodes.node(leader).take();

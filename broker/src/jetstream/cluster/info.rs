@@ -1,0 +1,94 @@
+//! What clients and operators are shown of the cluster.
+
+use jetwake_protocol::ack::account_hash;
+use jetwake_protocol::jetstream::Time;
+use jetwake_protocol::jetstream::stream::{ClusterInfo, PeerInfo};
+
+use crate::consensus::Role;
+use crate::jetstream::core::Core;
+use crate::jetstream::io::{NodeId, Timestamp};
+use crate::jetstream::log::GroupId;
+
+/// The eight characters that stand for a server.
+pub(crate) fn peer_id(name: &str) -> String {
+    String::from_utf8_lossy(&account_hash(name.as_bytes())).into_owned()
+}
+
+impl Core {
+    /// The name of a node.
+    pub(crate) fn node_name(&self, node: NodeId) -> String {
+        if node == self.node {
+            return self.settings.server_name.clone();
+        }
+        if let Some(near) = self.cluster.near.get(&node) {
+            return near.peer.name.clone();
+        }
+        let known = self.cluster.meta.name_of(node);
+        known.map_or_else(String::new, str::to_owned)
+    }
+
+    fn cluster_name(&self) -> String {
+        let cluster = self.settings.cluster.as_ref();
+        cluster.map_or_else(String::new, |one| one.name.clone())
+    }
+
+    /// How a node stands in a group.
+    fn peer_info(&self, node: NodeId, lag: Option<u64>, now: Timestamp) -> PeerInfo {
+        let name = self.node_name(node);
+        let near = node == self.node || self.cluster.near.contains_key(&node);
+        let seen = self.cluster.seen.get(&node);
+        PeerInfo {
+            current: near && lag.is_some_and(|lag| lag == 0),
+            offline: !near,
+            active: if near {
+                // The links say hello twice a second.
+                lag.map_or(0, |_| 1)
+            } else {
+                seen.map_or(0, |seen| now.saturating_sub(*seen))
+            },
+            lag: lag.unwrap_or(0),
+            peer: peer_id(&name),
+            name,
+        }
+    }
+
+    /// The `cluster` object of a stream's group.
+    pub(crate) fn cluster_info(&self, group: GroupId, now: Timestamp) -> Option<ClusterInfo> {
+        let (_, one) = self.cluster.meta.by_group(group)?;
+        let mut info = ClusterInfo {
+            name: self.cluster_name(),
+            ..ClusterInfo::default()
+        };
+        let replica = self.log.replicas.get(group);
+        let Some(replica) = replica else {
+            let owner = one.peers.first().copied().unwrap_or_default();
+            info.leader = self.node_name(owner);
+            return Some(info);
+        };
+        info.raft_group.clone_from(&one.raft_name);
+        info.system_account = true;
+        info.traffic_account = "$SYS".to_owned();
+        let status = replica.consensus.status();
+        let leader = replica
+            .standing
+            .leader
+            .filter(|_| status.role != Role::Candidate);
+        if let Some(leader) = leader {
+            info.leader = self.node_name(leader);
+            let leads = replica.standing.serving;
+            info.leader_since = leads.then(|| Time::from_nanos(replica.standing.since));
+        }
+        let others = one.peers.iter().copied();
+        let mut replicas: Vec<PeerInfo> = others
+            .filter(|node| *node != self.node || leader.is_none())
+            .map(|node| {
+                let known = status.peers.iter().find(|peer| peer.node == node);
+                let lag = known.map(|peer| status.last.saturating_sub(peer.matched));
+                self.peer_info(node, lag, now)
+            })
+            .collect();
+        replicas.sort_by(|a, b| a.name.cmp(&b.name));
+        info.replicas = replicas;
+        Some(info)
+    }
+}
