@@ -32,5 +32,5 @@ pub use position::Lsn;
 pub use store::{
     Checkpoint, CheckpointDone, CheckpointJob, Cleaned, Cleanup, Copied, CopyJob, Opened, Options,
     Purpose, RecoveredGroup, Replay, ReplayRecord, Report, ReserveDone, ReserveJob, Retire,
-    ScrubJob, Scrubbed, SpareDone, SpareJob, Store,
+    ScrubJob, Scrubbed, Shares, SpareDone, SpareJob, Store,
 };

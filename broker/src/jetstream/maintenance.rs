@@ -13,7 +13,7 @@
 //! after the other, with the reserve if need be. Each failure is tried again a second later.
 
 use jetwake_protocol::jetstream::stream::Compression;
-use jetwake_storage::{Lsn, Retire, StoreError};
+use jetwake_storage::{Lsn, Retire, Shares, StoreError};
 
 use crate::jetstream::checkpoint::Decided;
 use crate::jetstream::core::Core;
@@ -28,6 +28,11 @@ const RETRY: i64 = 5_000_000_000;
 const RETRY_FULL: i64 = 1_000_000_000;
 /// Nanoseconds from an entry of the log to the look for space that it may have freed.
 const LOOK: i64 = 2_000_000_000;
+/// Nanoseconds between two looks at the files that streams share; the same when the last one found something; and
+/// bytes that are copied out of them at a time.
+const LOOK_AT_FILES: i64 = 60_000_000_000;
+const RENEW_PAUSE: i64 = 10_000_000_000;
+const RENEW_MAX: u64 = 16 << 20;
 
 /// Where a round is.
 #[derive(Debug, Default)]
@@ -70,6 +75,10 @@ pub(crate) struct Maintenance {
     look: Option<Timestamp>,
     /// What was durable at the last look.
     seen: Lsn,
+    /// When to look at the files that streams share, if a look at the streams found nothing to do since the last time.
+    look_at_files: Option<Timestamp>,
+    /// No such look before this time.
+    next_files: Timestamp,
 }
 
 /// Whether a pause is over, which ends it.
@@ -106,13 +115,18 @@ impl Core {
         let durable = self.log.durable();
         let retire = if full {
             // Rewriting has to wait.
-            let look = self.maintenance.look.as_mut();
-            look.into_iter()
-                .for_each(|at| *at = now.saturating_add(LOOK));
+            let this = &mut self.maintenance;
+            let looks = this
+                .look
+                .as_mut()
+                .into_iter()
+                .chain(&mut this.look_at_files);
+            looks.for_each(|at| *at = now.saturating_add(LOOK));
             self.log.store.plan_relief(durable)
         } else {
             let retire = self.log.store.plan_retire(durable, self.settings.keep);
-            retire.or_else(|| self.look(now))
+            let retire = retire.or_else(|| self.look(now));
+            retire.or_else(|| self.look_at_files(now))
         };
         if let Some(retire) = retire {
             self.copy(retire, full, out);
@@ -206,7 +220,8 @@ impl Core {
         }
         let this = &self.maintenance;
         let idle = matches!(this.round, Round::Idle);
-        let look = this.look.filter(|_| idle);
+        let look = this.look.into_iter().chain(this.look_at_files).min();
+        let look = look.filter(|_| idle);
         let round = match (look, this.next_round) {
             // A look may have to wait for the end of a pause.
             (Some(look), Some(next)) => Some(look.max(next)),
@@ -240,10 +255,32 @@ impl Core {
                     let through = 0;
                     return Some(Retire { through, groups });
                 }
+                self.maintenance.look_at_files = Some(self.maintenance.next_files.max(now));
             }
             _ => {}
         }
         None
+    }
+
+    /// The streams that keep files of which little is alive: none of them has to be wasteful by itself.
+    fn look_at_files(&mut self, now: Timestamp) -> Option<Retire> {
+        self.maintenance.look_at_files.filter(|at| *at <= now)?;
+        self.maintenance.look_at_files = None;
+        let mut shares = Shares::default();
+        for id in self.streams.ids() {
+            let messages = self.streams.get(id).map(|stream| &stream.messages);
+            if let Some(messages) = messages.and_then(|messages| messages.as_file()) {
+                shares.add(messages);
+            }
+        }
+        let retire = self.log.store.plan_renewal(&shares, RENEW_MAX);
+        let found = retire.is_some();
+        let pause = if found { RENEW_PAUSE } else { LOOK_AT_FILES };
+        let next = now.saturating_add(pause);
+        self.maintenance.next_files = next;
+        // What one round leaves is for the next.
+        self.maintenance.look_at_files = found.then_some(next);
+        retire
     }
 
     /// A job is done.

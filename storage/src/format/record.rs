@@ -146,7 +146,7 @@ pub(crate) const fn padded(len: usize) -> usize {
 }
 
 /// What a record takes up in a file.
-pub(crate) fn record_size(key: usize, headers: usize, payload: usize) -> usize {
+pub(crate) const fn record_size(key: usize, headers: usize, payload: usize) -> usize {
     padded(RECORD_HEADER + key + headers + payload)
 }
 

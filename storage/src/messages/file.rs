@@ -269,6 +269,16 @@ impl FileMessages {
         sections.emptied || self.has_erasures() || sections.list.iter().any(worth)
     }
 
+    /// Of each section: the number of its segment, about how many bytes of records are alive in it,
+    /// rather more than less, and how many the segment has, all groups together.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (u32, u64, u64)> + '_ {
+        let sections = self.index.sections.list.iter();
+        sections.map(|section| {
+            let share = (section.records_len(), section.tables.entry.keys_at);
+            (section.number(), share.0, share.1)
+        })
+    }
+
     /// Makes room for the keys that a checkpoint counted, as far as its sections hold that many.
     pub(crate) fn begin_load(&mut self, state: &MessagesState, held: u64) {
         let keys = usize::try_from(state.keys.min(held)).unwrap_or(0);

@@ -5,6 +5,8 @@
 //! hold, in time proportional to sections and keys. Single messages that went while the job ran are
 //! noted; what went from the front is known by the first sequence.
 
+use std::collections::BTreeSet;
+
 use super::file::{FileMessages, is_early, pack, unpack};
 use super::index::Entry;
 use super::sealed::Sealed;
@@ -167,9 +169,9 @@ impl CopyPlan {
 
 impl FileMessages {
     /// Plans to copy what lies in journal files up to `through` and was not copied yet, and up to
-    /// about `most` bytes of sections that are mostly dead, very small, or in the segment to `renew`.
+    /// about `most` bytes of sections that are mostly dead, very small, or in a segment to `renew`.
     /// Replaces an earlier plan.
-    pub(crate) fn plan_copy(&mut self, through: u32, most: u64, renew: Option<u32>) -> CopyPlan {
+    pub(crate) fn plan_copy(&mut self, through: u32, most: u64, renew: &BTreeSet<u32>) -> CopyPlan {
         let (tail, through) = self.uncopied(through);
         let mut parts = self.worn(most, renew);
         let old = parts.iter().flat_map(|part| &part.old);
@@ -225,15 +227,15 @@ impl FileMessages {
         (tail, next.map_or(self.index.last_seq, |(seq, _)| seq - 1))
     }
 
-    /// Runs of adjacent sections that are worth a rewrite or in the segment to `renew`, up to
+    /// Runs of adjacent sections that are worth a rewrite or in a segment to `renew`, up to
     /// about `most` bytes.
-    fn worn(&self, most: u64, renew: Option<u32>) -> Vec<PlannedPart> {
+    fn worn(&self, most: u64, renew: &BTreeSet<u32>) -> Vec<PlannedPart> {
         let mut parts: Vec<PlannedPart> = Vec::new();
         let mut bytes = 0;
         let mut adjacent = false;
         for (section, worn) in self.index.sections.list.iter().zip(self.which_are_worn()) {
             let number = section.number();
-            let wanted = worn || Some(number) == renew || self.bodies.spoilt.contains(&number);
+            let wanted = worn || renew.contains(&number) || self.bodies.spoilt.contains(&number);
             if !wanted || bytes >= most {
                 adjacent = false;
                 continue;

@@ -7,8 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::index::Entry;
-use super::{KeyId, Location};
+use super::{KeyId, Location, size_of};
+use crate::crypt::TAG;
+use crate::format::record_size;
 use crate::segment::{SectionTables, partition};
+
+/// Most bytes of a record besides key, headers and payload.
+const RECORD_MOST: u64 = record_size(0, 0, TAG + 7) as u64;
 
 /// Dead rows, one bit each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -176,6 +181,14 @@ impl Sealed {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// About what the records of live rows take up, rather more than less.
+    pub(super) fn records_len(&self) -> u64 {
+        let parts = self
+            .bytes
+            .saturating_sub(u64::from(self.live) * u64::from(size_of(0, 0, 0)));
+        parts + u64::from(self.live) * RECORD_MOST
     }
 
     /// Dead rows that did not go from the front.

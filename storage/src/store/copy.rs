@@ -4,8 +4,8 @@
 //! sections in their places. Nothing depends on the copies until a checkpoint names them. A journal
 //! file that is mostly live is not copied but adopted: a segment with tables refers to it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,8 +39,8 @@ pub struct CopyJob {
     through: u32,
     /// How much of segments that are mostly dead may still be rewritten.
     rewrite: u64,
-    /// A segment to be written anew, however much of it is alive.
-    renew: Option<u32>,
+    /// Segments to be written anew, however much of them is alive.
+    renew: BTreeSet<u32>,
     groups: Vec<(u64, CopyPlan)>,
     /// Groups with less than this to copy are not compressed.
     pack_least: u64,
@@ -54,7 +54,7 @@ pub struct Copied {
     /// Ascending by group.
     groups: Vec<MovedGroup>,
     segments: Vec<NewSegment>,
-    renewed: Option<u32>,
+    renewed: BTreeSet<u32>,
     /// Messages that could not be read, by group and sequence, with the reason. Relocating removes
     /// them.
     pub lost: Vec<(u64, u64, ReadError)>,
@@ -96,7 +96,12 @@ impl Store {
             next_segment: Arc::clone(&self.next_segment),
             through,
             rewrite: REWRITE_MAX,
-            renew: self.plain.segment(),
+            renew: self
+                .plain
+                .segment()
+                .into_iter()
+                .chain(self.renewing.iter().copied())
+                .collect(),
             groups: Vec::new(),
             pack_least: self.pack_least,
             candidates: self.candidates(through),
@@ -106,8 +111,9 @@ impl Store {
     /// Takes over the new segments. Every group's messages must be relocated before anything else
     /// happens.
     pub fn finish_copy(&mut self, copied: &Copied) {
-        if let Some(number) = copied.renewed {
-            self.plain.spend(number);
+        for number in &copied.renewed {
+            self.plain.spend(*number);
+            self.renewing.remove(number);
         }
         for segment in &copied.segments {
             let number = segment.number;
@@ -145,13 +151,13 @@ impl CopyJob {
     /// Adds what a group has in the journal files concerned, and in segments that are mostly dead.
     /// Once a group.
     pub fn add(&mut self, group: u64, messages: &mut FileMessages) {
-        let plan = messages.plan_copy(self.through, self.rewrite, self.renew);
+        let plan = messages.plan_copy(self.through, self.rewrite, &self.renew);
         self.push(group, plan);
     }
 
     /// As [`add`](Self::add), and compresses what is copied, unless it is very little.
     pub fn add_compressed(&mut self, group: u64, messages: &mut FileMessages) {
-        let mut plan = messages.plan_copy(self.through, self.rewrite, self.renew);
+        let mut plan = messages.plan_copy(self.through, self.rewrite, &self.renew);
         plan.packed = plan.bytes_outside(|_| false) >= self.pack_least;
         self.push(group, plan);
     }
@@ -190,7 +196,7 @@ impl CopyJob {
                 .map(|(group, plan)| plan.begin(*group))
                 .collect(),
             segments: Vec::new(),
-            renewed: self.renew,
+            renewed: self.renew.clone(),
             lost: Vec::new(),
         };
         let adopted = choose(&self.candidates, plans);

@@ -14,11 +14,12 @@ mod plain;
 mod scrub;
 mod space;
 mod spare;
+mod sparse;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -39,6 +40,7 @@ pub use open::{Opened, RecoveredGroup, Replay, ReplayRecord, Report};
 pub use scrub::{ScrubJob, Scrubbed};
 pub use space::{Purpose, ReserveDone, ReserveJob};
 pub use spare::{SpareDone, SpareJob};
+pub use sparse::Shares;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -110,6 +112,8 @@ pub struct Store {
     /// Newest journal file that is not needed any more.
     retired: u32,
     plain: plain::Plain,
+    /// Segments that the next copy empties, although their sections are mostly alive.
+    renewing: BTreeSet<u32>,
     /// Segments whose records lie in journal files, and which.
     bodies: HashMap<u32, u32, FixedState>,
     adopt_least: u32,

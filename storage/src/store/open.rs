@@ -1,6 +1,6 @@
 //! Opening a directory: what is there, what is damaged, and what must be applied again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -261,6 +261,7 @@ impl Store {
             checkpoints: checkpoints.files.clone(),
             retired: checkpoints.retired,
             plain: Plain::default(),
+            renewing: BTreeSet::new(),
             bodies: HashMap::default(),
             adopt_least: options.adopt_least,
             pack_least: options.pack_least,

@@ -110,6 +110,40 @@ fn a_segment_with_few_messages_left_is_rewritten() {
 }
 
 #[test]
+fn a_stream_does_not_keep_what_others_have_left_in_its_file() {
+    let mut rig = Rig::with(Settings {
+        keep: 0,
+        scrub_period: 0,
+        ..Settings::default()
+    });
+    let payload = "x".repeat(1000);
+    let names = ["A", "B", "C", "D", "E"];
+    for name in names {
+        rig.stream(&format!(r#"{{"name":"{name}"}}"#));
+    }
+    for _ in 0..30 {
+        for name in names {
+            rig.publish(name, &[], &payload);
+        }
+    }
+    rig.settle();
+    rig.pass(SECOND * 10);
+    let before = segments(&rig);
+    for name in &names[1..] {
+        rig.api(&format!("STREAM.PURGE.{name}"), "");
+    }
+    rig.pass(SECOND * 90);
+    let after = segments(&rig);
+    assert!(after * 3 < before, "{after} of {before} bytes are left");
+    let mut rig = rig.crash(1);
+    assert_eq!(rig.state("A"), (30, 1, 30));
+    let got = rig.api("STREAM.MSG.GET.A", r#"{"seq":1}"#);
+    assert!(got.contains("eHh4"), "{got}");
+    rig.pass(SECOND * 90);
+    assert_eq!(rig.core.deadline(), None);
+}
+
+#[test]
 fn an_erased_message_is_overwritten_without_another_message() {
     let mut rig = filled();
     rig.publish("s.9", &[], "the secret of the day");

@@ -12,6 +12,7 @@ mod redo;
 mod restart;
 mod sealed;
 mod space;
+mod sparse;
 
 use std::cell::Cell;
 use std::path::Path;
