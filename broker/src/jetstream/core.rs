@@ -168,6 +168,10 @@ impl JetStream {
                     core.hear_say(from, frame, now, out);
                 }
             }
+            Event::LameDuck => {
+                core.hand_everything_over();
+                core.drive(now, out);
+            }
             Event::Shutdown => core.shut_down(now, out),
         }
     }
@@ -179,7 +183,8 @@ impl JetStream {
 
     /// Whether nothing waits for the journal.
     pub fn is_settled(&self) -> bool {
-        self.core.log.failed || self.core.log.waits().is_none()
+        let core = &self.core;
+        core.log.failed || (core.log.waits().is_none() && core.has_left())
     }
 
     /// Whether there is something to deliver that only [`Event::BatchEnd`] does.
@@ -396,7 +401,9 @@ impl Core {
     }
 
     fn tick(&mut self, now: Timestamp, out: &mut dyn Outbox) {
-        self.tick_groups(now);
+        if self.tick_groups(now) {
+            self.tick_leaving();
+        }
         while let Some((id, consumer)) = self.agenda.timers.pop(now) {
             let over = self.with_stream(id, now, out, |stream, env| {
                 match consumer {
@@ -440,6 +447,8 @@ impl Core {
     }
 
     fn shut_down(&mut self, now: Timestamp, out: &mut dyn Outbox) {
+        self.hand_everything_over();
+        self.drive(now, out);
         for id in self.streams.ids() {
             self.with_stream(id, now, out, |stream, env| {
                 for consumer in stream.consumers.ids() {

@@ -52,6 +52,8 @@ pub enum Event<'a> {
         /// What [`Outbox::send`] took there.
         frame: &'a Bytes,
     },
+    /// The server will stop before long: others should lead what it leads.
+    LameDuck,
     /// The server is about to stop: answer waiting pull requests, hand the last state to the journal.
     Shutdown,
 }

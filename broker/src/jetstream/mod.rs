@@ -34,5 +34,5 @@ mod tests;
 
 use self::core::Core;
 pub use self::core::{JetStream, JetStreamStore};
-pub use self::report::{Depth, Report};
+pub use self::report::{Depth, MetaCluster, Report};
 pub use self::settings::{ClusterSettings, Settings};

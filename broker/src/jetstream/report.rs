@@ -1,5 +1,6 @@
 //! What monitoring shows of JetStream.
 
+use jetwake_protocol::jetstream::stream::PeerInfo;
 use jetwake_protocol::jetstream::time::Time;
 use serde::Serialize;
 use serde_json::Value;
@@ -45,8 +46,33 @@ pub struct Report {
     pub bytes: u64,
     /// Whether the store has failed: nothing can be written any more.
     pub failed: bool,
+    /// Groups that this node is a member of.
+    pub ha_assets: usize,
+    /// The group of all nodes, if this is a node of a cluster.
+    pub cluster: Option<MetaCluster>,
+    /// Why this node is not healthy, if it is not.
+    pub ailing: Option<String>,
     /// Each stream.
     pub details: Vec<StreamReport>,
+}
+
+/// The group of all nodes, in the form of `/jsz`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "fields of a form")]
+pub struct MetaCluster {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub leader: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub peer: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<PeerInfo>,
+    pub cluster_size: usize,
+    pub quorum_needed: usize,
+    pub pending: usize,
+    pub pending_requests: usize,
+    pub pending_infos: usize,
 }
 
 /// One stream.
@@ -58,6 +84,10 @@ pub struct StreamReport {
     pub created: Value,
     /// Its configuration.
     pub config: Value,
+    /// Who has it.
+    pub cluster: Value,
+    /// The name of its group, empty without one.
+    pub raft_group: String,
     /// Its state.
     pub state: Value,
     /// The consumers' infos.
@@ -86,10 +116,22 @@ impl Core {
             report.api_total += account.api_total;
             report.api_errors += account.api_errors;
         }
+        report.ha_assets = self.log.replicas.numbers().len();
+        report.cluster = self.meta_cluster(now);
+        report.ailing = self.ailing(now);
         for id in self.streams.ids() {
+            let group = self.streams.get(id).and_then(|stream| stream.group);
+            let assigned = group.and_then(|group| self.cluster.meta.by_group(group));
+            let raft_group = assigned.map(|(_, one)| one.raft_name.clone());
+            let info = group.and_then(|group| self.cluster_info(group, now));
+            let cluster = info.unwrap_or_else(|| Stream::leader(&self.settings));
             self.with_stream(id, now, out, |stream, env| {
                 add(stream, depth, env, &mut report)
             });
+            if let Some(last) = report.details.last_mut().filter(|_| depth.streams) {
+                last.cluster = json(&cluster);
+                last.raft_group = raft_group.unwrap_or_default();
+            }
         }
         report.details.sort_by(|a, b| a.name.cmp(&b.name));
         report
@@ -115,6 +157,8 @@ fn add(stream: &mut Stream, depth: Depth, env: &mut Env<'_>, report: &mut Report
         name: stream.config.name.clone(),
         created: json(&Time::from_nanos(stream.created)),
         config: json(&stream.config),
+        cluster: Value::Null,
+        raft_group: String::new(),
         state: json(&state),
         consumers,
     });

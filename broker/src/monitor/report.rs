@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::jetstream::MetaCluster;
+
 /// A block that is there but empty: this server has none of it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Empty {}
@@ -198,6 +200,8 @@ pub(crate) struct Jsz {
     pub(crate) consumers: usize,
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) meta_cluster: Option<MetaCluster>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) account_details: Vec<AccountDetail>,
     pub(crate) total: usize,
@@ -214,23 +218,19 @@ pub(crate) struct AccountDetail {
     pub(crate) stream_detail: Vec<StreamDetail>,
 }
 
-/// Who leads a stream.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct StreamCluster {
-    pub(crate) leader: String,
-}
-
 /// One stream in `/jsz`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct StreamDetail {
     pub(crate) name: String,
     pub(crate) created: Value,
-    pub(crate) cluster: StreamCluster,
+    pub(crate) cluster: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) config: Option<Value>,
     pub(crate) state: Value,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) consumer_detail: Vec<Value>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) stream_raft_group: String,
 }
 
 /// `/connz`.

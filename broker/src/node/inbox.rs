@@ -62,6 +62,8 @@ pub(super) enum Mail {
     Look(Box<Look>),
     /// Somebody waits until nothing is due and nothing waits for the disk.
     Settle(mpsc::Sender<()>),
+    /// The server will stop before long.
+    LameDuck,
     /// The end.
     Stop,
 }
@@ -79,6 +81,7 @@ impl fmt::Debug for Mail {
             Self::StoreFailed(_) => "StoreFailed",
             Self::Look(_) => "Look",
             Self::Settle(_) => "Settle",
+            Self::LameDuck => "LameDuck",
             Self::Stop => "Stop",
         })
     }

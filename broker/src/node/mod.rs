@@ -259,6 +259,9 @@ impl Server {
             self.running.prepare_lame_duck();
             mesh.leave();
         }
+        if let Some(shard) = &self.shard {
+            shard.leave();
+        }
         self.running.lame_duck().await;
     }
 

@@ -66,6 +66,11 @@ impl Shard {
         }
     }
 
+    /// Others should lead what this node leads.
+    pub(super) fn leave(&self) {
+        self.inbox.post(Mail::LameDuck);
+    }
+
     /// Ends the thread: waiting pull requests are answered, what was accepted becomes durable.
     pub(super) fn stop(&mut self) {
         self.inbox.post(Mail::Stop);
@@ -257,6 +262,7 @@ fn read(letter: Mail, now: Timestamp, jetstream: &mut JetStream, out: &mut Shard
                 jetstream.handle(now, Event::Peer { from, frame }, out);
             }
         }
+        Mail::LameDuck => jetstream.handle(now, Event::LameDuck, out),
         Mail::Job(done) => jetstream.handle(now, Event::Job(done), out),
         Mail::StoreFailed(reason) => jetstream.handle(now, Event::StoreFailed(&reason), out),
         Mail::Look(look) => look(jetstream, now, out),

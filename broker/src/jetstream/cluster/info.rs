@@ -4,10 +4,17 @@ use jetwake_protocol::ack::account_hash;
 use jetwake_protocol::jetstream::Time;
 use jetwake_protocol::jetstream::stream::{ClusterInfo, PeerInfo};
 
-use crate::consensus::Role;
+use crate::consensus::{Role, Status};
 use crate::jetstream::core::Core;
 use crate::jetstream::io::{NodeId, Timestamp};
 use crate::jetstream::log::GroupId;
+use crate::jetstream::replica::META;
+use crate::jetstream::report::MetaCluster;
+
+/// Nanoseconds in which a new node may be without a cluster.
+const MOMENT: i64 = 10_000_000_000;
+/// Entries that a replica may be behind and count as current.
+const BEHIND: u64 = 1000;
 
 /// The eight characters that stand for a server.
 pub(crate) fn peer_id(name: &str) -> String {
@@ -52,6 +59,79 @@ impl Core {
         }
     }
 
+    /// The group of all nodes, for `/jsz`.
+    pub(crate) fn meta_cluster(&self, now: Timestamp) -> Option<MetaCluster> {
+        let replica = self.log.replicas.get(META)?;
+        let status = replica.consensus.status();
+        let leader = replica.standing.leader;
+        let name = leader.map_or_else(String::new, |leader| self.node_name(leader));
+        let members = &replica.membership;
+        let everybody = members.voters.iter().chain(&members.learners).copied();
+        let mut replicas: Vec<PeerInfo> = everybody
+            .filter(|node| *node != self.node)
+            .map(|node| self.row(node, &status, leader, now))
+            .collect();
+        replicas.sort_by(|a, b| a.name.cmp(&b.name));
+        Some(MetaCluster {
+            name: self.cluster_name(),
+            peer: leader.map_or_else(String::new, |_| peer_id(&name)),
+            leader: name,
+            replicas,
+            cluster_size: members.voters.len() + members.learners.len(),
+            quorum_needed: members.voters.len() / 2 + 1,
+            ..MetaCluster::default()
+        })
+    }
+
+    /// Why this node is not healthy.
+    pub(crate) fn ailing(&self, now: Timestamp) -> Option<String> {
+        if !self.in_cluster() {
+            return None;
+        }
+        let meta = self.log.replicas.get(META);
+        let led = meta.and_then(|one| one.standing.leader);
+        let reached = led.filter(|leader| self.cluster.reaches(self.node, *leader));
+        if reached.is_none() {
+            // A new node has a moment to find the others.
+            let new = meta.is_none() && now.saturating_sub(self.cluster.since) < MOMENT;
+            let text = "JetStream has not established contact with a meta leader";
+            return (!new).then(|| text.to_owned());
+        }
+        for one in self.cluster.meta.all() {
+            if !one.peers.contains(&self.node) || one.peers.len() < 2 {
+                continue;
+            }
+            let replica = self.log.replicas.get(one.group);
+            let current = replica.is_some_and(|replica| {
+                let commit = replica.consensus.status().commit;
+                replica.standing.leader.is_some()
+                    && !replica.fetching
+                    && replica.applied.0 + BEHIND >= commit
+            });
+            if !current {
+                let name = &one.config.name;
+                let text = format!("JetStream stream '$G > {name}' is not current");
+                return Some(text);
+            }
+        }
+        None
+    }
+
+    /// One row of `replicas`.
+    fn row(
+        &self,
+        node: NodeId,
+        status: &Status,
+        leader: Option<NodeId>,
+        now: Timestamp,
+    ) -> PeerInfo {
+        let known = status.peers.iter().find(|peer| peer.node == node);
+        let lag = known.map(|peer| status.last.saturating_sub(peer.matched));
+        // Who follows knows the leader only.
+        let lag = lag.or_else(|| (leader == Some(node)).then_some(0));
+        self.peer_info(node, lag, now)
+    }
+
     /// The `cluster` object of a stream's group.
     pub(crate) fn cluster_info(&self, group: GroupId, now: Timestamp) -> Option<ClusterInfo> {
         let (_, one) = self.cluster.meta.by_group(group)?;
@@ -81,11 +161,7 @@ impl Core {
         let others = one.peers.iter().copied();
         let mut replicas: Vec<PeerInfo> = others
             .filter(|node| *node != self.node || leader.is_none())
-            .map(|node| {
-                let known = status.peers.iter().find(|peer| peer.node == node);
-                let lag = known.map(|peer| status.last.saturating_sub(peer.matched));
-                self.peer_info(node, lag, now)
-            })
+            .map(|node| self.row(node, &status, leader, now))
             .collect();
         replicas.sort_by(|a, b| a.name.cmp(&b.name));
         info.replicas = replicas;

@@ -8,6 +8,7 @@ pub(crate) mod assign;
 pub(crate) mod boot;
 pub(crate) mod gather;
 pub(crate) mod info;
+pub(crate) mod leave;
 pub(crate) mod meta;
 pub(crate) mod operate;
 pub(crate) mod placement;
@@ -70,6 +71,8 @@ pub(crate) struct Cluster {
     pub(crate) gathers: Gathers,
     /// When to look again.
     pub(crate) look: Option<Timestamp>,
+    /// The node is about to go: ticks that it still waits for others to take over.
+    pub(crate) leaving: Option<u32>,
     /// When this node began.
     pub(crate) since: Timestamp,
 }

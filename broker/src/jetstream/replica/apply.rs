@@ -100,9 +100,10 @@ impl Core {
             location,
             ..*message
         };
-        let partial = self.with_stream(stream, now, out, |stream, _| {
+        let partial = self.with_stream(stream, now, out, |stream, env| {
             replay_message(stream, &insert, false);
             stream.changes.clear();
+            stream.account_for(env);
             stream.partial.is_some()
         });
         self.note_whole(group, partial == Some(true), before);
@@ -133,6 +134,7 @@ impl Core {
         let applied = self.with_stream(stream, now, out, |stream, env| {
             let applied = stream.replay_control(control, env);
             stream.changes.clear();
+            stream.account_for(env);
             (applied, stream.partial.is_some())
         });
         let (applied, partial) = applied.unwrap_or((true, false));

@@ -133,11 +133,11 @@ impl Core {
         self.drive(now, out);
     }
 
-    /// A tick of all groups that are awake.
-    pub(crate) fn tick_groups(&mut self, now: Timestamp) {
+    /// A tick of all groups that are awake, if it is time.
+    pub(crate) fn tick_groups(&mut self, now: Timestamp) -> bool {
         let replicas = &mut self.log.replicas;
         if replicas.next_tick.is_none_or(|due| due > now) {
-            return;
+            return false;
         }
         replicas.next_tick = None;
         for group in replicas.numbers() {
@@ -150,6 +150,7 @@ impl Core {
                 replicas.touch(group);
             }
         }
+        true
     }
 
     /// Another node's groups speak to those of this node.

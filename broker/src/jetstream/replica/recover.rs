@@ -224,7 +224,9 @@ impl Core {
             // Its data stays for the day when the node is part of its cluster again.
             return self.log.store.hold_group(group);
         }
-        match reborn.start(group, self.node, out.random()) {
+        // Members that draw the same timeouts would split every vote.
+        let own = self.node.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ group;
+        match reborn.start(group, self.node, out.random() ^ own) {
             Ok(replica) => {
                 self.log.replicas.put(Box::new(replica));
                 self.log.replicas.touch(group);

@@ -45,6 +45,10 @@ impl Core {
         if before.leader != change.leader {
             self.leader_changed(group, now, out);
         }
+        if leads && self.cluster.leaving.is_some_and(|left| left > 0) {
+            // Nobody else would, at that moment; somebody may by now.
+            self.hand_everything_over();
+        }
     }
 
     /// A leader that has applied an entry of its own term knows everything that was committed before.

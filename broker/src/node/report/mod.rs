@@ -26,8 +26,7 @@ use crate::jetstream::{Depth, Report};
 use crate::mesh;
 use crate::monitor::report::{
     AccountDetail, ApiStats, Connz, DiskWaits, Empty, Health, JetStreamConfig, JetStreamLimits,
-    JetStreamStats, Jsz, KindCounts, Peers, StreamCluster, StreamDetail, Subsz, Varz, VarzCluster,
-    VarzJetStream,
+    JetStreamStats, Jsz, KindCounts, Peers, StreamDetail, Subsz, Varz, VarzCluster, VarzJetStream,
 };
 use crate::monitor::{Answer, ConnzQuery, JszQuery, Source, SubszQuery};
 use crate::options::{RouteUrl, SyncPolicy};
@@ -275,8 +274,9 @@ impl Source for Reporter {
                 messages: report.messages,
                 bytes: report.bytes,
                 total: report.accounts,
+                meta_cluster: report.cluster.clone(),
                 account_details: if detailed {
-                    vec![account(report, &query, &self.shared.identity.name)]
+                    vec![account(report, &query)]
                 } else {
                     Vec::new()
                 },
@@ -288,7 +288,9 @@ impl Source for Reporter {
         Box::pin(async move {
             match (&self.inbox, self.look(Depth::default()).await) {
                 (None, _) => Health::Ok,
-                (Some(_), Some(report)) if !report.failed => Health::Ok,
+                (Some(_), Some(report)) if !report.failed => {
+                    report.ailing.map_or(Health::Ok, Health::Unavailable)
+                }
                 _ => {
                     Health::Unavailable("JetStream is not available: its storage failed".to_owned())
                 }
@@ -307,7 +309,7 @@ fn stats(report: &Report) -> JetStreamStats {
         reserved_memory: report.reserved_memory,
         reserved_storage: report.reserved_storage,
         accounts: report.accounts,
-        ha_assets: 0,
+        ha_assets: u32::try_from(report.ha_assets).unwrap_or(u32::MAX),
         api: ApiStats {
             level: 5,
             total: report.api_total,
@@ -316,17 +318,16 @@ fn stats(report: &Report) -> JetStreamStats {
     }
 }
 
-/// The one account, whose requests are all there are. Its streams are led by this server.
-fn account(report: Report, query: &JszQuery, server_name: &str) -> AccountDetail {
+/// The one account, whose requests are all there are.
+fn account(report: Report, query: &JszQuery) -> AccountDetail {
     let streams = report.details.into_iter().map(|stream| StreamDetail {
         name: stream.name,
         created: stream.created,
-        cluster: StreamCluster {
-            leader: server_name.to_owned(),
-        },
+        cluster: stream.cluster,
         config: query.config.then_some(stream.config),
         state: stream.state,
         consumer_detail: stream.consumers,
+        stream_raft_group: stream.raft_group,
     });
     AccountDetail {
         name: GLOBAL.to_owned(),
