@@ -162,3 +162,30 @@ async fn publishers_that_wait_for_every_ack_do_not_get_stuck() -> Outcome {
     server.shutdown().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn three_embedded_nodes_find_each_other() -> Outcome {
+    let mut servers: Vec<Server> = Vec::new();
+    for at in 0..3 {
+        let mut builder = Server::builder().name(format!("n{at}")).cluster("C");
+        if let Some(address) = servers.first().and_then(Server::cluster_addr) {
+            builder = builder.route(address);
+        }
+        servers.push(builder.start().await?);
+    }
+    let peers = |server: &Server| server.peers().map_or(0, |peers| peers.all().len());
+    let linked = async {
+        while servers.iter().any(|server| peers(server) < 2) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), linked).await?;
+    let client = async_nats::connect(servers[2].client_url()).await?;
+    let info = client.server_info();
+    assert_eq!(info.cluster.as_deref(), Some("C"));
+    assert_eq!(info.connect_urls.len(), 3, "{:?}", info.connect_urls);
+    for server in servers {
+        server.shutdown().await;
+    }
+    Ok(())
+}

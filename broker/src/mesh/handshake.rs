@@ -119,6 +119,9 @@ pub(super) async fn dial(
     if theirs.server_id == ours.server_id {
         return Err(Failure::Myself);
     }
+    if mesh.peers.is_muted(theirs.node) {
+        return Err(Failure::Io(io::ErrorKind::TimedOut.into()));
+    }
     check_names(mesh, &connection, &theirs)?;
     if admission::decides(ours.node, theirs.node) {
         let (lane, inlet) = connection.lane(mesh, Link::Main, true);
@@ -177,6 +180,9 @@ pub(super) async fn answer(
         ours.append(&mut words);
         connection.greeting.part(&words).await;
         return Err(CloseReason::DuplicateRoute);
+    }
+    if mesh.peers.is_muted(theirs.node) {
+        return Err(CloseReason::ClientClosed);
     }
     if !mesh.admits(&theirs) {
         match theirs.user.as_str() {

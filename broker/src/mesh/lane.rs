@@ -31,6 +31,8 @@ pub(super) struct Lane {
     outbound: Outbound,
     /// A sender was refused and waits for room.
     refused: AtomicBool,
+    /// Nothing gets through in either direction, as if the network was gone.
+    muted: AtomicBool,
     last_read: AtomicU64,
     last_activity: AtomicU64,
     rtt: AtomicU64,
@@ -66,6 +68,7 @@ impl Lane {
             // A single frame of any size is always taken.
             outbound: Outbound::new(start.socket, most + frame::HEADER + frame::MAX_BODY),
             refused: AtomicBool::new(false),
+            muted: AtomicBool::new(false),
             last_read: AtomicU64::new(now),
             last_activity: AtomicU64::new(now),
             rtt: AtomicU64::new(0),
@@ -82,7 +85,8 @@ impl Lane {
     pub(super) fn send(&self, frames: &mut Frames) -> Sent {
         let count = std::mem::take(&mut frames.count);
         let bytes = frames.bytes.len();
-        if bytes == 0 {
+        if bytes == 0 || self.is_muted() {
+            frames.bytes.clear();
             return Sent::Yes;
         }
         if self.is_full(bytes) {
@@ -111,6 +115,9 @@ impl Lane {
 
     /// Sends what belongs to the mesh itself; it counts as no traffic.
     pub(super) fn say(&self, bytes: &mut Vec<u8>) {
+        if self.is_muted() {
+            return;
+        }
         if self.outbound.send(bytes) == Accepted::Broken {
             self.close(CloseReason::WriteError);
         }
@@ -193,6 +200,14 @@ impl Lane {
             let _ = SockRef::from(AsRef::<tokio::net::TcpStream>::as_ref(&*socket))
                 .shutdown(std::net::Shutdown::Both);
         }
+    }
+
+    pub(super) fn mute(&self) {
+        self.muted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::Relaxed)
     }
 
     pub(super) fn reason(&self) -> CloseReason {

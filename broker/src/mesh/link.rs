@@ -177,14 +177,15 @@ impl<'s> Session<'s> {
             // What has arrived is read before anybody is given up.
             tokio::select! {
                 biased;
-                read = inlet.reader.read_buf(&mut inlet.buffer) => {
-                    self.lane.note_read();
-                    return match read {
-                        Ok(0) => Some(CloseReason::ClientClosed),
-                        Ok(_) => None,
-                        Err(_) => Some(CloseReason::ReadError),
-                    };
-                }
+                read = inlet.reader.read_buf(&mut inlet.buffer) => match read {
+                    Ok(0) => return Some(CloseReason::ClientClosed),
+                    Ok(_) if self.lane.is_muted() => inlet.buffer.clear(),
+                    Ok(_) => {
+                        self.lane.note_read();
+                        return None;
+                    }
+                    Err(_) => return Some(CloseReason::ReadError),
+                },
                 _ = ticks.tick() => if let Some(reason) = self.tick() { return Some(reason) },
             }
         }

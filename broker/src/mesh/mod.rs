@@ -54,6 +54,8 @@ use crate::server::auth::{is_password, same};
 use crate::server::{self, CloseReason, ClusterName, Shared};
 use crate::version;
 
+/// How often nodes repeat whom they know, so that a lost link is made again.
+const GOSSIP: Duration = Duration::from_secs(10);
 /// Time for the last words at the end.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -129,12 +131,9 @@ impl BoundMesh {
         let address = join_host_port(&mesh.options().host, mesh.peers.address().port());
         logger.info(format_args!("Listening for route connections on {address}"));
         mesh.spawn(listener::run(Arc::clone(&mesh), self.listener));
-        for url in mesh.options().routes.clone() {
-            let route = Route {
-                url,
-                configured: true,
-            };
-            mesh.spawn(dialer::run(Arc::clone(&mesh), route));
+        mesh.spawn(repeat_gossip(Arc::clone(&mesh)));
+        for url in &mesh.options().routes {
+            mesh.dial(url.clone());
         }
         RunningMesh { mesh }
     }
@@ -149,6 +148,11 @@ impl RunningMesh {
     /// The nodes.
     pub fn peers(&self) -> &Peers {
         &self.mesh.peers
+    }
+
+    /// Dials one more node for ever, as if the operator had named it.
+    pub fn dial(&self, url: RouteUrl) {
+        self.mesh.dial(url);
     }
 
     /// Tells the other nodes that clients should go there.
@@ -310,26 +314,28 @@ impl Mesh {
         }
     }
 
+    fn dial(self: &Arc<Self>, url: RouteUrl) {
+        let route = Route {
+            url,
+            configured: true,
+        };
+        self.spawn(dialer::run(Arc::clone(self), route));
+    }
+
     /// A node is up: it hears of the others, and they hear of it.
-    fn introduce(&self, peer: &Arc<Peer>) {
-        let newcomer = address_of(peer);
-        let mut known = Vec::new();
-        for other in self.peers.all() {
-            if other.node() == peer.node() {
-                continue;
-            }
-            known.extend(address_of(&other));
-            if let Some(newcomer) = newcomer.clone() {
-                let mut bytes = Vec::new();
-                Gossip(vec![newcomer]).append(&mut bytes);
-                other.main.say(&mut bytes);
-            }
+    fn introduce(&self, newcomer: &Arc<Peer>) {
+        self.tell_of_others(newcomer);
+        let known = self.peers.all();
+        for other in known.iter().filter(|other| other.node() != newcomer.node()) {
+            say_addresses(other, address_of(newcomer).into_iter().collect());
         }
-        if !known.is_empty() {
-            let mut bytes = Vec::new();
-            Gossip(known).append(&mut bytes);
-            peer.main.say(&mut bytes);
-        }
+    }
+
+    /// A node hears where all others are.
+    fn tell_of_others(&self, peer: &Peer) {
+        let known = self.peers.all();
+        let others = known.iter().filter(|other| other.node() != peer.node());
+        say_addresses(peer, others.filter_map(|other| address_of(other)).collect());
     }
 
     /// A node told where others are.
@@ -433,6 +439,23 @@ impl Mesh {
         logger.info(format_args!(
             "{label} - Router connection closed: {reason}{remote}"
         ));
+    }
+}
+
+async fn repeat_gossip(mesh: Arc<Mesh>) {
+    loop {
+        tokio::time::sleep(GOSSIP).await;
+        for peer in mesh.peers.all() {
+            mesh.tell_of_others(&peer);
+        }
+    }
+}
+
+fn say_addresses(peer: &Peer, addresses: Vec<Address>) {
+    if !addresses.is_empty() {
+        let mut bytes = Vec::new();
+        Gossip(addresses).append(&mut bytes);
+        peer.main.say(&mut bytes);
     }
 }
 

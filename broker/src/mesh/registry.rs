@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use jetwake_protocol::peer::{Hello, Kind, NodeId};
 use parking_lot::Mutex;
 
@@ -27,6 +27,8 @@ struct Inner {
     address: SocketAddr,
     /// Who hears of nodes; set once, when the mesh starts.
     consumers: OnceLock<Vec<Arc<dyn MeshEvents>>>,
+    /// Nodes that cannot be reached, because a test says so.
+    muted: Mutex<HashSet<NodeId, FixedState>>,
     /// By node: the link that counts, from the moment that this is decided.
     links: Mutex<HashMap<NodeId, Arc<Peer>, FixedState>>,
 }
@@ -38,6 +40,7 @@ impl Peers {
                 me,
                 address,
                 consumers: OnceLock::new(),
+                muted: Mutex::default(),
                 links: Mutex::default(),
             }),
         }
@@ -93,6 +96,27 @@ impl Peers {
                 Sent::Down
             }
         }
+    }
+
+    /// For tests: from here on nothing gets through to this node or from it, as if the network between the
+    /// two was gone. Connections stay open and silent until somebody gives them up.
+    pub fn mute(&self, node: NodeId) {
+        self.inner.muted.lock().insert(node);
+        for lane in self.link(node).iter().flat_map(|peer| peer.lanes()) {
+            lane.mute();
+        }
+    }
+
+    /// For tests: the node can be reached again, over new connections.
+    pub fn unmute(&self, node: NodeId) {
+        self.inner.muted.lock().remove(&node);
+        for lane in self.link(node).iter().flat_map(|peer| peer.lanes()) {
+            lane.close(CloseReason::StaleConnection);
+        }
+    }
+
+    pub(super) fn is_muted(&self, node: NodeId) -> bool {
+        self.inner.muted.lock().contains(&node)
     }
 
     /// Every link, also those that are not up yet or no longer.

@@ -21,6 +21,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 enum Seen {
     Up(u64),
     Down(u64),
+    Room(u64),
     Frame(u64, Kind, Vec<u8>),
 }
 
@@ -43,6 +44,10 @@ impl MeshEvents for Recorder {
 
     fn peer_down(&self, peer: &Arc<Peer>) {
         self.0.send(Seen::Down(peer.node().0)).unwrap();
+    }
+
+    fn bulk_room(&self, node: NodeId) {
+        self.0.send(Seen::Room(node.0)).unwrap();
     }
 
     fn receiver(&self, peer: &Arc<Peer>, _link: Link) -> Box<dyn Receiver> {
@@ -301,4 +306,155 @@ async fn a_route_to_itself_is_dropped() {
         .await
         .unwrap();
     assert!(node.mesh.peers().all().is_empty());
+}
+
+/// A node of which the test is the program: it says what it wants, reads when it wants.
+struct ByHand {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl ByHand {
+    /// Dials a node, as the one with this number.
+    async fn dial(to: &Node, node: u64, link: Link, server_id: &str) -> Self {
+        let hello = Hello {
+            link,
+            node: NodeId(node),
+            server_id: server_id.to_owned(),
+            server_name: format!("n{node}"),
+            cluster: "C".to_owned(),
+            ..to.mesh.mesh.hello(link, None)
+        };
+        let mut bytes = Vec::new();
+        hello.append(&mut bytes);
+        let mut stream = TcpStream::connect(to.mesh.addr()).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        let buffer = Vec::new();
+        Self { stream, buffer }
+    }
+
+    async fn next(&mut self) -> Option<Kind> {
+        let next = async {
+            loop {
+                if let Some(found) = frame::next(&self.buffer, frame::MAX_BODY).unwrap() {
+                    self.buffer.drain(..found.body.end);
+                    return Some(found.kind);
+                }
+                if self.stream.read_buf(&mut self.buffer).await.unwrap() == 0 {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, next).await.unwrap()
+    }
+
+    async fn is_let_in(&mut self) -> bool {
+        assert_eq!(self.next().await, Some(Kind::HELLO));
+        match self.next().await {
+            Some(Kind::OPEN) => true,
+            Some(Kind::REFUSED) => false,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_falls_silent_is_down() {
+    let mut a = Node::start(1, |o| {
+        o.cluster.ping_interval = Some(Duration::from_millis(50));
+        o.cluster.ping_max = Some(1);
+    })
+    .await;
+    let mut silent = ByHand::dial(&a, 2, Link::Main, "N").await;
+    assert!(silent.is_let_in().await);
+    a.sees(Seen::Up(2)).await;
+    a.sees(Seen::Down(2)).await;
+    while let Some(kind) = silent.next().await {
+        assert_eq!(kind, Kind::PING);
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_a_damaged_frame_counts() {
+    let mut a = Node::start(1, |_| {}).await;
+    let mut peer = ByHand::dial(&a, 2, Link::Main, "N").await;
+    assert!(peer.is_let_in().await);
+    let mut bytes = Vec::new();
+    frame::append(&mut bytes, Kind::JETSTREAM, b"good");
+    frame::append(&mut bytes, Kind::JETSTREAM, b"bad");
+    *bytes.last_mut().unwrap() ^= 1;
+    peer.stream.write_all(&bytes).await.unwrap();
+    a.sees(Seen::Up(2)).await;
+    a.sees(Seen::Frame(2, Kind::JETSTREAM, b"good".to_vec()))
+        .await;
+    a.sees(Seen::Down(2)).await;
+}
+
+#[tokio::test]
+async fn a_second_connection_is_refused_unless_the_process_is_another() {
+    let mut a = Node::start(1, |_| {}).await;
+    let mut first = ByHand::dial(&a, 2, Link::Main, "N").await;
+    assert!(first.is_let_in().await);
+    a.sees(Seen::Up(2)).await;
+    let mut second = ByHand::dial(&a, 2, Link::Main, "N").await;
+    assert!(!second.is_let_in().await);
+    let mut restarted = ByHand::dial(&a, 2, Link::Main, "M").await;
+    assert!(restarted.is_let_in().await);
+    a.sees(Seen::Down(2)).await;
+    a.sees(Seen::Up(2)).await;
+    while first.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_cut_on_the_main_link_and_waited_for_on_the_bulk_link() {
+    let mut a = Node::start(1, |o| o.max_pending = 1 << 20).await;
+    let mut main = ByHand::dial(&a, 2, Link::Main, "N").await;
+    assert!(main.is_let_in().await);
+    a.sees(Seen::Up(2)).await;
+    let mut bulk = ByHand::dial(&a, 2, Link::Bulk, "N").await;
+    assert!(bulk.is_let_in().await);
+    a.bulk(2, b"").await;
+    let peers = a.mesh.peers().clone();
+    let body = vec![0; 1 << 20];
+    let mut taken = 1;
+    while peers.send(NodeId(2), Kind::BULK, &body) != Sent::Full {
+        taken += 1;
+    }
+    assert!(taken > 8, "{taken}");
+    for _ in 0..taken {
+        assert_eq!(bulk.next().await, Some(Kind::BULK));
+    }
+    a.sees(Seen::Room(2)).await;
+    assert_eq!(peers.send(NodeId(2), Kind::BULK, &body), Sent::Yes);
+    while peers.send(NodeId(2), Kind::JETSTREAM, &body) != Sent::Down {}
+    a.sees(Seen::Down(2)).await;
+    while bulk.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_severed_link_is_given_up_and_made_again() {
+    let fast = |o: &mut Options| {
+        o.cluster.ping_interval = Some(Duration::from_millis(50));
+        o.cluster.ping_max = Some(1);
+    };
+    let mut a = Node::start(1, fast).await;
+    let route = a.route();
+    let mut b = Node::start(2, |o| {
+        fast(o);
+        o.cluster.routes = vec![route];
+    })
+    .await;
+    a.sees(Seen::Up(2)).await;
+    b.sees(Seen::Up(1)).await;
+    a.mesh.peers().mute(NodeId(2));
+    assert_eq!(
+        a.mesh.peers().send(NodeId(2), Kind::JETSTREAM, b"lost"),
+        Sent::Yes
+    );
+    a.sees(Seen::Down(2)).await;
+    b.sees(Seen::Down(1)).await;
+    a.mesh.peers().unmute(NodeId(2));
+    a.sees(Seen::Up(2)).await;
+    b.sees(Seen::Up(1)).await;
+    talks(&a, 1, &mut b, 2).await;
 }

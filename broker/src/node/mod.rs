@@ -30,9 +30,9 @@ use jetwake_storage::{RealDisk, StoreError};
 use crate::clock::Clock;
 use crate::jetstream::{ClusterSettings, Settings};
 use crate::log::Logger;
-use crate::mesh::{BoundMesh, MeshEvents, RunningMesh};
+use crate::mesh::{self, BoundMesh, MeshEvents, RunningMesh};
 use crate::monitor::Monitor;
-use crate::options::{JetStreamOptions, Options, join_host_port, reachable};
+use crate::options::{JetStreamOptions, Options, RouteUrl, join_host_port, reachable};
 use crate::server::{self, Bound, Running};
 
 pub use builder::Builder;
@@ -140,6 +140,12 @@ impl Server {
         logger: Logger,
         config_file: Option<String>,
     ) -> Result<Self, StartError> {
+        check(&options)?;
+        let cluster = &options.cluster;
+        // An embedded server may get its routes later.
+        if options.jetstream.is_some() && cluster.port.is_some() && cluster.routes.is_empty() {
+            return Err(StartError::NoRoutes);
+        }
         let extras = Extras {
             config_file,
             ..Extras::default()
@@ -184,9 +190,6 @@ impl Server {
                 disk: Arc::new(RealDisk),
                 peers: Arc::clone(&peers),
             };
-            if options.cluster.port.is_some() && options.cluster.routes.is_empty() {
-                return Err(StartError::NoRoutes);
-            }
             let (started, number) = start_jetstream(parts, &limits, &logger).await?;
             shard = Some(started);
             if options.cluster.port.is_some() {
@@ -236,6 +239,18 @@ impl Server {
     /// Where other nodes connect, if there is a cluster.
     pub fn cluster_addr(&self) -> Option<SocketAddr> {
         self.mesh.as_ref().map(RunningMesh::addr)
+    }
+
+    /// Connects to one more node of the cluster, for ever, see [`Builder::route`].
+    pub fn add_route(&self, address: SocketAddr) {
+        if let Some(mesh) = &self.mesh {
+            mesh.dial(RouteUrl::from(address));
+        }
+    }
+
+    /// The other nodes, if there is a cluster.
+    pub fn peers(&self) -> Option<&mesh::Peers> {
+        self.mesh.as_ref().map(RunningMesh::peers)
     }
 
     /// Where monitoring listens, if it is on.
