@@ -2,7 +2,7 @@
 //! never sees bytes from other nodes.
 //!
 //! ```text
-//! kind u8; 0 = asleep: term u64, index u64
+//! kind u8; 0 = asleep: term u64, index u64; 255 = gave up
 //! otherwise the engine's number of the message, and then
 //! flags u8 (1 reject, 2 has a state, 4 forced by a leader that hands over),
 //! term, log term, index, commit, commit term, reject hint, requested state: u64 each, priority i64
@@ -16,6 +16,7 @@ use raft::eraftpb::{self, ConfState, EntryType, MessageType};
 use super::{Entry, EntryKind, Malformed, Membership};
 
 const ASLEEP: u8 = 0;
+const GAVE_UP: u8 = u8::MAX;
 const REJECT: u8 = 1;
 const STATE: u8 = 2;
 const FORCED: u8 = 4;
@@ -30,6 +31,8 @@ pub struct Message(pub(super) Body);
 pub(super) enum Body {
     /// The leader rests: everybody has everything up to this index.
     Asleep { term: u64, index: u64 },
+    /// The sender cannot go on: if it led, somebody else has to.
+    GaveUp,
     /// The engine's.
     Engine(Box<eraftpb::Message>),
 }
@@ -60,6 +63,7 @@ impl Message {
                 into.extend_from_slice(&index.to_le_bytes());
                 return;
             }
+            Body::GaveUp => return into.push(GAVE_UP),
             Body::Engine(one) => one,
         };
         let state = one.has_snapshot().then(|| one.get_snapshot());
@@ -104,14 +108,24 @@ impl Message {
             let (term, index) = (number(from)?, number(from)?);
             return end(from, Body::Asleep { term, index });
         }
+        if kind == GAVE_UP {
+            return end(from, Body::GaveUp);
+        }
         let mut one = eraftpb::Message::default();
         one.set_msg_type(engine_kind(kind - 1)?);
         let flags = from.try_get_u8().map_err(|_| Malformed)?;
+        if flags & !(REJECT | STATE | FORCED) != 0 {
+            return Err(Malformed);
+        }
         one.reject = flags & REJECT != 0;
         if flags & FORCED != 0 {
             one.context = Bytes::from_static(TRANSFER);
         }
         one.term = number(from)?;
+        if one.term == 0 {
+            // The engine would take it for one of the member itself.
+            return Err(Malformed);
+        }
         one.log_term = number(from)?;
         one.index = number(from)?;
         one.commit = number(from)?;
@@ -127,8 +141,12 @@ impl Message {
         }
         let count = len(from)?;
         let mut entries = Vec::with_capacity(count.min(from.len() / 21));
-        for _ in 0..count {
-            entries.push(decode_entry(from)?);
+        for at in 1..=count as u64 {
+            let entry = decode_entry(from)?;
+            if one.index.checked_add(at) != Some(entry.index) {
+                return Err(Malformed);
+            }
+            entries.push(entry);
         }
         one.set_entries(entries.into());
         end(from, Body::Engine(Box::new(one)))
@@ -150,7 +168,6 @@ fn engine_kind(number: u8) -> Result<MessageType, Malformed> {
         M::MsgSnapshot,
         M::MsgHeartbeat,
         M::MsgHeartbeatResponse,
-        M::MsgTransferLeader,
         M::MsgTimeoutNow,
         M::MsgRequestPreVote,
         M::MsgRequestPreVoteResponse,
@@ -197,7 +214,10 @@ fn decode_members(from: &mut Bytes, members: &mut ConfState) -> Result<(), Malfo
             list.push(number(from)?);
         }
     }
-    members.auto_leave = from.try_get_u8().map_err(|_| Malformed)? != 0;
+    members.auto_leave = match from.try_get_u8() {
+        Ok(flag @ 0..=1) => flag == 1,
+        _ => return Err(Malformed),
+    };
     Ok(())
 }
 

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
-/// Bytes of applied entries that are kept for members that are a little behind.
+/// Bytes of entries from which on applied ones go that every member in touch has.
 const KEPT: usize = 1 << 20;
+/// Bytes from which on applied ones go all the same: a member that needs them will fetch the state.
+const MOST: usize = 64 << 20;
 /// What an entry costs beside its data.
 const OVERHEAD: usize = 96;
 
@@ -21,6 +23,8 @@ pub(super) struct Log {
     bytes: usize,
     /// Everything up to here is applied.
     applied: u64,
+    /// Everything up to here may be forgotten.
+    settled: u64,
 }
 
 impl Log {
@@ -38,6 +42,7 @@ impl Log {
             entries: entries.into(),
             bytes,
             applied: base.0,
+            settled: base.0,
         }
     }
 
@@ -53,18 +58,39 @@ impl Log {
         self.entries.extend(entries.iter().cloned());
     }
 
-    /// Everything up to `index` is applied: what is far behind may go.
-    pub(super) fn applied(&mut self, index: u64, members: Option<&ConfState>) {
+    /// The members have changed.
+    pub(super) fn changed(&mut self, index: u64, members: &ConfState) {
+        self.applied = self.applied.max(index);
+        self.members = members.clone();
+    }
+
+    /// Everything up to `index` is applied: what is far behind may go, if it is settled, and `slowest` has it.
+    pub(super) fn applied(&mut self, index: u64, settled: u64, slowest: u64) {
         self.applied = index;
-        if let Some(members) = members {
-            self.members = members.clone();
+        self.settled = settled.min(index);
+        while self.bytes > KEPT && self.base.0 < self.settled {
+            if self.base.0 >= slowest && self.bytes <= MOST {
+                return;
+            }
+            self.forget_first();
         }
-        while self.bytes > KEPT
-            && let Some(first) = self.entries.pop_front_if(|first| first.index <= index)
-        {
-            self.bytes -= size(&first);
-            self.base = (first.index, first.term);
+    }
+
+    /// Nobody needs what is applied.
+    pub(super) fn forget(&mut self) {
+        while self.base.0 < self.settled {
+            self.forget_first();
         }
+        self.entries.shrink_to_fit();
+    }
+
+    fn forget_first(&mut self) {
+        let Some(first) = self.entries.pop_front() else {
+            self.settled = self.base.0;
+            return;
+        };
+        self.bytes -= size(&first);
+        self.base = (first.index, first.term);
     }
 
     /// The state up to `index` was installed.
@@ -72,7 +98,7 @@ impl Log {
         self.base = (index, term);
         self.entries.clear();
         self.bytes = 0;
-        self.applied = index;
+        (self.applied, self.settled) = (index, index);
         self.members = members.clone();
     }
 

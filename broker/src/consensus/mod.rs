@@ -7,10 +7,12 @@
 //! ([`Wanted`]); until that is installed ([`Group::restored`]) it keeps its log, because others count on what it
 //! acknowledged.
 
+mod behind;
 mod change;
 mod codec;
 mod group;
 mod log;
+mod ready;
 mod rest;
 #[cfg(test)]
 mod tests;

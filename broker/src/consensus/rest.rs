@@ -7,6 +7,10 @@
 const IDLE: u32 = 30;
 /// Ticks that a member gives each one before it in rank to be elected first.
 const HEAD_START: u32 = 2;
+/// Ticks after which it calls for an election once more: the others may not have known yet that the leader is gone.
+const RETRY: u32 = 3;
+/// How often it does that before it leaves it to the ordinary timeouts.
+const TRIES: u32 = 5;
 /// How often the first leader of a new group calls an election, a tick apart: the others may not have it yet.
 const EAGER: u32 = 10;
 
@@ -15,10 +19,17 @@ const EAGER: u32 = 10;
 pub(super) struct Rest {
     idle: u32,
     asleep: bool,
-    /// Ticks until this member calls an election.
-    campaign: Option<u32>,
-    /// How often it calls one more if nobody leads.
-    again: u32,
+    hunt: Option<Hunt>,
+}
+
+/// This member looks for a new leader.
+#[derive(Debug)]
+struct Hunt {
+    /// Ticks until it calls an election.
+    left: u32,
+    /// Ticks between two of them.
+    pause: u32,
+    tries: u32,
 }
 
 impl Rest {
@@ -26,54 +37,84 @@ impl Rest {
         self.asleep
     }
 
-    /// Something happened.
+    /// A message came.
     pub(super) fn wake(&mut self) {
+        self.asleep = false;
+    }
+
+    /// Something happened that is more than a sign of life.
+    pub(super) fn stir(&mut self) {
         self.asleep = false;
         self.idle = 0;
     }
 
     pub(super) fn sleep(&mut self) {
         self.asleep = true;
-        self.campaign = None;
+        self.hunt = None;
     }
 
     /// A tick has passed; whether there was nothing to do for so long that a leader may rest.
     pub(super) fn tick(&mut self) -> bool {
-        self.idle += 1;
+        self.idle = self.idle.saturating_add(1);
         self.idle >= IDLE
     }
 
     /// An election is to be called by the member with this rank. Whether at once.
     pub(super) fn campaign(&mut self, rank: u32) -> bool {
-        self.wake();
-        self.campaign = (rank > 0).then_some(rank * HEAD_START);
+        self.stir();
+        let left = if rank == 0 {
+            RETRY
+        } else {
+            rank.saturating_mul(HEAD_START)
+        };
+        self.hunt = Some(Hunt {
+            left,
+            pause: RETRY,
+            tries: TRIES,
+        });
         rank == 0
     }
 
     /// The member is to lead a new group.
     pub(super) fn begin(&mut self) {
-        self.wake();
-        self.campaign = Some(1);
-        self.again = EAGER;
+        self.stir();
+        self.hunt = Some(Hunt {
+            left: 1,
+            pause: 1,
+            tries: EAGER,
+        });
+    }
+
+    /// Somebody else is about to be elected.
+    pub(super) fn give_way(&mut self) {
+        if let Some(hunt) = &mut self.hunt {
+            hunt.left = hunt.left.max(RETRY);
+        }
+    }
+
+    /// Whether a new leader is looked for.
+    pub(super) fn hunts(&self) -> bool {
+        self.hunt.is_some()
     }
 
     /// A leader was heard of.
     pub(super) fn led(&mut self) {
-        self.campaign = None;
-        self.again = 0;
+        self.hunt = None;
     }
 
     /// Whether the time for an election has come.
     pub(super) fn is_due(&mut self) -> bool {
-        let Some(left) = &mut self.campaign else {
+        let Some(hunt) = &mut self.hunt else {
             return false;
         };
-        *left -= 1;
-        if *left > 0 {
+        hunt.left = hunt.left.saturating_sub(1);
+        if hunt.left > 0 {
             return false;
         }
-        self.campaign = (self.again > 0).then_some(1);
-        self.again = self.again.saturating_sub(1);
+        (hunt.left, hunt.tries) = (hunt.pause, hunt.tries - 1);
+        if hunt.tries == 0 {
+            self.hunt = None;
+        }
         true
     }
 }

@@ -6,6 +6,8 @@ use raft::eraftpb;
 use super::codec::Body;
 use super::{Change, Message};
 
+mod sim;
+
 #[test]
 fn messages_survive_their_bytes_and_no_prefix_does() {
     let mut one = eraftpb::Message::default();
@@ -16,6 +18,7 @@ fn messages_survive_their_bytes_and_no_prefix_does() {
     one.set_entries(vec![entry].into());
     let mut state = eraftpb::Message::default();
     state.set_msg_type(eraftpb::MessageType::MsgSnapshot);
+    state.term = 9;
     let meta = state.mut_snapshot().mut_metadata();
     (meta.index, meta.term) = (7, 8);
     meta.mut_conf_state().voters = vec![1, 2, 3];
@@ -49,4 +52,33 @@ fn changes_survive_their_bytes() {
     }
     assert_eq!(Change::decode(&[]), Ok(None));
     assert!(Change::decode(&[0x10, 9, 0x18, 1]).is_err());
+}
+
+#[test]
+fn damaged_bytes_are_refused_or_have_one_meaning() {
+    let mut one = eraftpb::Message::default();
+    one.set_msg_type(eraftpb::MessageType::MsgSnapshot);
+    one.term = 9;
+    one.mut_snapshot().mut_metadata().mut_conf_state().voters = vec![1, 2];
+    let mut append = eraftpb::Message::default();
+    append.set_msg_type(eraftpb::MessageType::MsgAppend);
+    append.term = 9;
+    let mut entry = eraftpb::Entry::default();
+    (entry.term, entry.index, entry.data) = (3, 1, Bytes::from_static(b"data"));
+    append.set_entries(vec![entry].into());
+    for message in [one, append] {
+        let mut bytes = Vec::new();
+        Message(Body::Engine(Box::new(message))).encode(&mut bytes);
+        for at in 0..bytes.len() {
+            for flip in 1..=u8::MAX {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= flip;
+                if let Ok(read) = Message::decode(damaged.clone().into()) {
+                    let mut again = Vec::new();
+                    read.encode(&mut again);
+                    assert_eq!(again, damaged, "byte {at}");
+                }
+            }
+        }
+    }
 }

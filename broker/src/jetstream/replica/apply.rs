@@ -43,7 +43,8 @@ impl Core {
         }
         if let Some(replica) = self.log.replica(group) {
             replica.applied = (entry.index, entry.term);
-            replica.consensus.applied(entry.index);
+            let settled = replica.settled().0;
+            replica.consensus.applied(entry.index, settled);
         }
         self.settle_commits(group, entry.index, now, out);
         self.perhaps_serve(group, now, out);
