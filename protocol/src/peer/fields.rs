@@ -1,5 +1,5 @@
 //! Fields of a body: little-endian numbers, texts with a length of 16 bits in front, lists of texts
-//! with a count of 16 bits in front. What follows the last known field is skipped: a later version
+//! with a count of 16 bits in front, bytes with a length of 32 bits in front. What follows the last known field is skipped: a later version
 //! may have more.
 
 /// A body that does not hold what its kind promises.
@@ -19,7 +19,7 @@ pub enum BodyError {
 /// Reads fields one after the other.
 pub(super) struct Reader<'b>(pub(super) &'b [u8]);
 
-impl Reader<'_> {
+impl<'b> Reader<'b> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], BodyError> {
         let (head, rest) = self.0.split_first_chunk().ok_or(BodyError::Short)?;
         self.0 = rest;
@@ -38,8 +38,20 @@ impl Reader<'_> {
         self.take().map(u32::from_le_bytes)
     }
 
+    pub(super) fn i32(&mut self) -> Result<i32, BodyError> {
+        self.take().map(i32::from_le_bytes)
+    }
+
     pub(super) fn u64(&mut self) -> Result<u64, BodyError> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    /// Bytes with a length of 32 bits in front.
+    pub(super) fn bytes(&mut self) -> Result<&'b [u8], BodyError> {
+        let length = self.u32()? as usize;
+        let (head, rest) = self.0.split_at_checked(length).ok_or(BodyError::Short)?;
+        self.0 = rest;
+        Ok(head)
     }
 
     pub(super) fn text(&mut self) -> Result<String, BodyError> {
@@ -55,6 +67,12 @@ impl Reader<'_> {
         // Each needs at least its length: a lie about the count ends early.
         (0..count).map(|_| self.text()).collect()
     }
+}
+
+/// Appends bytes with their length in front. They are far shorter than a length can say: a body's limit is.
+pub(super) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
 }
 
 /// Appends a text. One that is longer than its length can say is cut.

@@ -2,13 +2,16 @@
 //! needs. The bytes are described in `docs/PEER.md`.
 //!
 //! Every link carries [frames](frame) in both directions. The dialing side begins with a [`Hello`],
-//! the other side answers with its own or with a reason why not. Bodies of interest, messages and
-//! consensus belong to those who send them; here they are only reserved [kinds](Kind).
+//! the other side answers with its own or with a reason why not. [Interest](interest) and
+//! [messages](message) have their bodies here too. Those of consensus belong to those who send them; here they are
+//! only reserved [kinds](Kind).
 
 mod fields;
 pub mod frame;
 mod gossip;
 mod hello;
+pub mod interest;
+pub mod message;
 pub mod sync;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,10 @@
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 use super::frame::{self, HEADER, MAX_BODY, MAX_GREETING};
+use super::interest::{Entry, Interest};
+use super::message::{Message, Messages};
 use super::*;
 
 fn hello() -> Hello {
@@ -178,5 +181,75 @@ proptest! {
         let _ = Gossip::read(&bytes);
         let _ = Update::read(&bytes);
         let _ = Pulse::read(&bytes);
+        if let Ok(interest) = Interest::read(&bytes) {
+            interest.entries().for_each(drop);
+        }
+        if let Ok(messages) = Messages::read(&bytes) {
+            for (_, queues) in messages.messages().flatten() {
+                queues.iter().for_each(drop);
+            }
+        }
     }
+
+    #[test]
+    fn interest_comes_back(
+        account in bytes(),
+        entries in vec((bytes(), option::of(bytes()), any::<i32>()), 0..10),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut body = Vec::new();
+        Interest::begin(&mut body, &account);
+        let entry = |(filter, queue, delta)| Entry { filter, queue, delta };
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(filter, queue, delta)| entry((&filter[..], queue.as_deref(), *delta)))
+            .collect();
+        let mut ends = vec![body.len()];
+        for entry in &entries {
+            Interest::append(&mut body, entry);
+            ends.push(body.len());
+        }
+        let interest = Interest::read(&body).unwrap();
+        prop_assert_eq!(interest.account, &account[..]);
+        prop_assert_eq!(interest.entries().collect::<Result<Vec<_>, _>>(), Ok(entries));
+        let cut = cut.index(body.len() + 1);
+        let whole = Interest::read(&body[..cut])
+            .and_then(|interest| interest.entries().collect::<Result<Vec<_>, _>>());
+        prop_assert_eq!(whole.is_ok(), ends.contains(&cut));
+    }
+
+    #[test]
+    fn messages_come_back(
+        account in bytes(),
+        messages in vec((any::<bool>(), [bytes(), bytes(), bytes(), bytes(), bytes()], vec(bytes(), 0..4)), 0..10),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut body = Vec::new();
+        Messages::begin(&mut body, &account);
+        let mut expected = Vec::new();
+        let mut ends = vec![body.len()];
+        for (same, [route, subject, reply, headers, payload], queues) in &messages {
+            let route = if *same { subject } else { route };
+            let message = Message { route, subject, reply, headers, payload };
+            Messages::append(&mut body, &message, queues.iter().map(|queue| &queue[..]));
+            ends.push(body.len());
+            expected.push((message, queues.clone()));
+        }
+        let read = Messages::read(&body).unwrap();
+        prop_assert_eq!(read.account, &account[..]);
+        let found: Vec<_> = read
+            .messages()
+            .map(|read| read.map(|(m, queues)| (m, queues.iter().map(<[u8]>::to_vec).collect())))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        prop_assert_eq!(found, expected);
+        let cut = cut.index(body.len() + 1);
+        let whole = Messages::read(&body[..cut])
+            .and_then(|read| read.messages().map(|read| read.map(drop)).collect::<Result<Vec<_>, _>>());
+        prop_assert_eq!(whole.is_ok(), ends.contains(&cut));
+    }
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..20)
 }
