@@ -85,6 +85,13 @@ impl Frames {
         self.bytes.is_empty()
     }
 
+    /// The bytes, for links that are none.
+    #[cfg(test)]
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        self.count = 0;
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Bytes that wait here.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -16,6 +16,7 @@ mod outbox;
 mod peers;
 mod random;
 mod report;
+mod routes;
 mod shard;
 mod store_dir;
 
@@ -41,6 +42,7 @@ use inbox::Inbox;
 use limits::Limits;
 use peers::CoreMesh;
 use report::Reporter;
+use routes::RouteMesh;
 use shard::Shard;
 use store_dir::TemporaryDir;
 
@@ -176,7 +178,8 @@ impl Server {
         let reporter = Reporter::new(shared, inbox.clone(), limits, Arc::clone(&peers));
         let monitor = start_monitor(&options, reporter, &logger).await?;
         let mut node = NodeId(random::number());
-        let mut consumers: Vec<Arc<dyn MeshEvents>> = Vec::new();
+        let routes = RouteMesh::new(router.clone());
+        let mut consumers: Vec<Arc<dyn MeshEvents>> = vec![Arc::new(routes)];
         let mut shard = None;
         if let (Some(jetstream), Some(inbox), Some(limits)) = (&options.jetstream, inbox, limits) {
             let settings = settings(&options, jetstream, &identity.name, limits);

@@ -85,11 +85,11 @@ impl Outbox for ShardOutbox {
     }
 
     fn listen(&mut self, account: AccountId, pattern: &[u8], tag: Tag) {
-        self.router.listen(account, pattern, tag);
+        self.deliverer.listen(account, pattern, tag);
     }
 
     fn unlisten(&mut self, account: AccountId, pattern: &[u8], tag: Tag) {
-        self.router.unlisten(account, pattern, tag);
+        self.deliverer.unlisten(account, pattern, tag);
     }
 
     fn watch(

@@ -11,6 +11,8 @@ use parking_lot::RwLock;
 
 use super::cache::LookupCache;
 use super::matches::Matches;
+use super::remote::PeerId;
+use super::shown::Announce;
 use super::table::Table;
 use super::trie::SubId;
 use super::watches::Change;
@@ -27,6 +29,28 @@ pub struct Account<S, L> {
     generation: AtomicU64,
 }
 
+/// What a change of subscriptions or listeners brought about.
+#[derive(Debug)]
+pub struct Changed<L> {
+    /// Watches that turned.
+    pub watches: Vec<Change<L>>,
+    /// By how much what other nodes are told has grown.
+    pub shown: i32,
+    /// The account's generation from this change on.
+    pub generation: u64,
+}
+
+/// How much another node listens to a filter.
+#[derive(Clone, Copy, Debug)]
+pub struct Listens<'a> {
+    /// The filter.
+    pub filter: &'a [u8],
+    /// The queue group; plain subscriptions without one.
+    pub queue: Option<&'a [u8]>,
+    /// Members of the group, or anything above 0 for plain subscriptions. 0 is not at all.
+    pub weight: u32,
+}
+
 impl<S: Clone, L: Copy + Eq + Hash> Account<S, L> {
     fn new(id: u32, name: &str) -> Self {
         let table = RwLock::new(Table::default());
@@ -38,30 +62,54 @@ impl<S: Clone, L: Copy + Eq + Hash> Account<S, L> {
         }
     }
 
-    /// Adds a subscription and returns the watches that turned.
-    pub fn subscribe(
-        &self,
-        filter: &[u8],
-        queue: Option<&[u8]>,
-        id: SubId,
-        sub: S,
-    ) -> Vec<Change<L>> {
+    /// Adds a subscription.
+    pub fn subscribe(&self, filter: &[u8], queue: Option<&[u8]>, id: SubId, sub: S) -> Changed<L> {
         self.change(|table, changes| table.subscribe(filter, queue, id, sub, changes))
     }
 
-    /// Removes a subscription and returns the watches that turned.
-    pub fn unsubscribe(&self, filter: &[u8], queue: Option<&[u8]>, id: SubId) -> Vec<Change<L>> {
-        self.change(|table, changes| drop(table.unsubscribe(filter, queue, id, changes)))
+    /// Removes a subscription.
+    pub fn unsubscribe(&self, filter: &[u8], queue: Option<&[u8]>, id: SubId) -> Changed<L> {
+        let mut removed = None;
+        let changed = self.change(|table, changes| {
+            removed = table.unsubscribe(filter, queue, id, changes);
+            removed.as_ref().map_or(0, |(_, shown)| *shown)
+        });
+        // Not under the lock: the last handle of a subscription may be the last one of its connection.
+        drop(removed);
+        changed
     }
 
-    /// Adds a listener and returns the watches that turned.
-    pub fn listen(&self, filter: &[u8], listener: L) -> Vec<Change<L>> {
-        self.change(|table, changes| table.listen(filter, listener, changes))
+    /// Adds a listener.
+    pub fn listen(&self, filter: &[u8], listener: L, announce: Announce) -> Changed<L> {
+        self.change(|table, changes| table.listen(filter, listener, announce, changes))
     }
 
-    /// Removes a listener and returns the watches that turned.
-    pub fn unlisten(&self, filter: &[u8], listener: L) -> Vec<Change<L>> {
-        self.change(|table, changes| table.unlisten(filter, listener, changes))
+    /// Removes a listener, which was added like this.
+    pub fn unlisten(&self, filter: &[u8], listener: L, announce: Announce) -> Changed<L> {
+        self.change(|table, changes| table.unlisten(filter, listener, announce, changes))
+    }
+
+    /// Says to what another node listens, and returns the watches that turned.
+    pub fn set_remote<'a>(
+        &self,
+        peer: PeerId,
+        listens: impl Iterator<Item = Listens<'a>>,
+    ) -> Vec<Change<L>> {
+        let changed = self.change(|table, changes| {
+            for one in listens {
+                table.set_remote(one.filter, one.queue, peer, one.weight, changes);
+            }
+            0
+        });
+        changed.watches
+    }
+
+    /// Calls `show` with everything that other nodes are told, see [`super::Trie::show`], and returns the generation
+    /// that it belongs to: what changes later has a greater one.
+    pub fn show(&self, mut show: impl FnMut(&[u8], Option<&[u8]>, i32)) -> u64 {
+        let table = self.table.read();
+        table.trie().show(&mut show);
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Begins a watch and returns whether there is interest now, see [`Table::watch`].
@@ -115,12 +163,19 @@ impl<S: Clone, L: Copy + Eq + Hash> Account<S, L> {
         matches
     }
 
-    fn change(&self, change: impl FnOnce(&mut Table<S, L>, &mut Vec<Change<L>>)) -> Vec<Change<L>> {
-        let mut changes = Vec::new();
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Table<S, L>, &mut Vec<Change<L>>) -> i32,
+    ) -> Changed<L> {
+        let mut watches = Vec::new();
         let mut table = self.table.write();
-        change(&mut table, &mut changes);
-        self.generation.fetch_add(1, Ordering::Release);
-        changes
+        let shown = change(&mut table, &mut watches);
+        let generation = self.generation.fetch_add(1, Ordering::Release) + 1;
+        Changed {
+            watches,
+            shown,
+            generation,
+        }
     }
 }
 
@@ -152,6 +207,11 @@ impl<S, L> Accounts<S, L> {
     /// The account with this number.
     pub fn get(&self, id: u32) -> Option<&Arc<Account<S, L>>> {
         self.accounts.get(id as usize)
+    }
+
+    /// The account with this name.
+    pub fn named(&self, name: &[u8]) -> Option<&Arc<Account<S, L>>> {
+        self.iter().find(|account| account.name.as_bytes() == name)
     }
 
     /// All accounts.

@@ -30,6 +30,10 @@ impl<S> Members<S> {
         self.items.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
         self.items.iter().map(|(_, sub)| sub)
     }

@@ -3,6 +3,8 @@
 use std::hash::Hash;
 
 use super::matches::Matches;
+use super::remote::PeerId;
+use super::shown::Announce;
 use super::trie::{SubId, Trie};
 use super::watches::{Change, Watches};
 
@@ -28,7 +30,8 @@ impl<S: Clone, L: Copy + Eq + Hash> Table<S, L> {
         &self.trie
     }
 
-    /// Adds a subscription; watches that see their first interest are added to `changes`.
+    /// Adds a subscription; watches that see their first interest are added to `changes`. Returns by how much what
+    /// other nodes are told has grown.
     pub fn subscribe(
         &mut self,
         filter: &[u8],
@@ -36,19 +39,21 @@ impl<S: Clone, L: Copy + Eq + Hash> Table<S, L> {
         id: SubId,
         sub: S,
         changes: &mut Vec<Change<L>>,
-    ) {
-        self.trie.insert(filter, queue, id, sub);
+    ) -> i32 {
+        let shown = self.trie.insert(filter, queue, id, sub);
         self.update(filter, changes);
+        shown
     }
 
-    /// Removes a subscription; watches that lose their last interest are added to `changes`.
+    /// Removes a subscription; watches that lose their last interest are added to `changes`. Returns it, and how what
+    /// other nodes are told has changed.
     pub fn unsubscribe(
         &mut self,
         filter: &[u8],
         queue: Option<&[u8]>,
         id: SubId,
         changes: &mut Vec<Change<L>>,
-    ) -> Option<S> {
+    ) -> Option<(S, i32)> {
         let removed = self.trie.remove(filter, queue, id);
         if removed.is_some() {
             self.update(filter, changes);
@@ -56,17 +61,45 @@ impl<S: Clone, L: Copy + Eq + Hash> Table<S, L> {
         removed
     }
 
-    /// Adds a listener, which counts as plain interest.
-    pub fn listen(&mut self, filter: &[u8], listener: L, changes: &mut Vec<Change<L>>) {
-        self.trie.listen(filter, listener);
+    /// Adds a listener, which counts as plain interest. Returns by how much what other nodes are told has grown.
+    pub fn listen(
+        &mut self,
+        filter: &[u8],
+        listener: L,
+        announce: Announce,
+        changes: &mut Vec<Change<L>>,
+    ) -> i32 {
+        let shown = self.trie.listen(filter, listener, announce);
         self.update(filter, changes);
+        shown
     }
 
-    /// Removes a listener.
-    pub fn unlisten(&mut self, filter: &[u8], listener: L, changes: &mut Vec<Change<L>>) {
-        if self.trie.unlisten(filter, listener) {
-            self.update(filter, changes);
-        }
+    /// Removes a listener, which was added like this. Returns how what other nodes are told has changed.
+    pub fn unlisten(
+        &mut self,
+        filter: &[u8],
+        listener: L,
+        announce: Announce,
+        changes: &mut Vec<Change<L>>,
+    ) -> i32 {
+        let Some(shown) = self.trie.unlisten(filter, listener, announce) else {
+            return 0;
+        };
+        self.update(filter, changes);
+        shown
+    }
+
+    /// Says how much another node listens to `filter`, see [`Trie::set_remote`].
+    pub fn set_remote(
+        &mut self,
+        filter: &[u8],
+        queue: Option<&[u8]>,
+        peer: PeerId,
+        weight: u32,
+        changes: &mut Vec<Change<L>>,
+    ) {
+        self.trie.set_remote(filter, queue, peer, weight);
+        self.update(filter, changes);
     }
 
     /// Watches interest in a literal subject, see [`Trie::has_literal_interest`]; replaces an older watch

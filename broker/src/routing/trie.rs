@@ -12,6 +12,8 @@ use hashbrown::HashMap;
 
 use super::matches::Matches;
 use super::members::Members;
+use super::remote::{PeerId, Remote};
+use super::shown::{Announce, Shown};
 
 /// Names a subscription for its removal. Unique within an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,21 +46,36 @@ struct Cut {
     below: bool,
 }
 
+/// One token of a walk over everything.
+struct Way<'a, S, L> {
+    after: usize,
+    token: &'a [u8],
+    leaf: Option<&'a Leaf<S, L>>,
+    next: Option<&'a Level<S, L>>,
+}
+
 /// Everything on one filter.
 #[derive(Debug)]
 struct Leaf<S, L> {
     plain: Members<S>,
     queues: Vec<(Arc<[u8]>, Members<S>)>,
     listeners: Vec<L>,
+    shown: Shown,
+    remote: Option<Box<Remote>>,
 }
 
 impl<S, L> Leaf<S, L> {
     /// Whether a member of the queue group is here or, without one, a plain subscription or a listener.
     fn interests(&self, queue: Option<&[u8]>) -> bool {
-        match queue {
+        let local = match queue {
             None => !self.plain.is_empty() || !self.listeners.is_empty(),
             Some(queue) => self.queues.iter().any(|(name, _)| **name == *queue),
-        }
+        };
+        local
+            || self
+                .remote
+                .as_ref()
+                .is_some_and(|remote| remote.interests(queue))
     }
 }
 
@@ -96,6 +113,8 @@ impl<S, L> Default for Leaf<S, L> {
             plain: Members::default(),
             queues: Vec::new(),
             listeners: Vec::new(),
+            shown: Shown::default(),
+            remote: None,
         }
     }
 }
@@ -111,38 +130,91 @@ impl<S: Clone, L: Copy + Eq> Trie<S, L> {
         self.subscriptions == 0
     }
 
-    /// Adds a subscription on `filter`, to the queue group if one is named.
-    pub fn insert(&mut self, filter: &[u8], queue: Option<&[u8]>, id: SubId, sub: S) {
+    /// Adds a subscription on `filter`, to the queue group if one is named. Returns by how much what other nodes
+    /// are told has grown.
+    pub fn insert(&mut self, filter: &[u8], queue: Option<&[u8]>, id: SubId, sub: S) -> i32 {
+        self.subscriptions += 1;
         let leaf = self.root.leaf_mut(filter);
         match queue {
-            None => leaf.plain.insert(id, sub),
-            Some(name) => leaf.queue_mut(name).insert(id, sub),
+            None => {
+                leaf.plain.insert(id, sub);
+                leaf.shown.add(1)
+            }
+            Some(name) => {
+                leaf.queue_mut(name).insert(id, sub);
+                1
+            }
         }
-        self.subscriptions += 1;
     }
 
-    /// Removes a subscription; filter and queue are the ones that it was added with.
-    pub fn remove(&mut self, filter: &[u8], queue: Option<&[u8]>, id: SubId) -> Option<S> {
+    /// Removes a subscription; filter and queue are the ones that it was added with. Returns it, and how what other
+    /// nodes are told has changed.
+    pub fn remove(&mut self, filter: &[u8], queue: Option<&[u8]>, id: SubId) -> Option<(S, i32)> {
         let removed = self.root.edit(filter, |leaf| match queue {
-            None => leaf.plain.remove(id),
-            Some(name) => leaf.remove_from_queue(name, id),
+            None => {
+                let removed = leaf.plain.remove(id)?;
+                Some((removed, leaf.shown.add(-1)))
+            }
+            Some(name) => Some((leaf.remove_from_queue(name, id)?, -1)),
         });
         self.subscriptions -= usize::from(removed.is_some());
         removed
     }
 
-    /// Adds a listener. The same one may listen on several filters, and several times on one.
-    pub fn listen(&mut self, filter: &[u8], listener: L) {
-        self.root.leaf_mut(filter).listeners.push(listener);
+    /// Adds a listener. The same one may listen on several filters, and several times on one. Returns by how much
+    /// what other nodes are told has grown.
+    pub fn listen(&mut self, filter: &[u8], listener: L, announce: Announce) -> i32 {
+        let leaf = self.root.leaf_mut(filter);
+        leaf.listeners.push(listener);
+        leaf.shown.listen(announce, 1)
     }
 
-    /// Removes one listener; false if it was not there.
-    pub fn unlisten(&mut self, filter: &[u8], listener: L) -> bool {
-        let removed = self.root.edit(filter, |leaf| {
+    /// Removes one listener, which was added like this, and returns how what other nodes are told has changed;
+    /// `None` if it was not there.
+    pub fn unlisten(&mut self, filter: &[u8], listener: L, announce: Announce) -> Option<i32> {
+        self.root.edit(filter, |leaf| {
             let at = leaf.listeners.iter().position(|known| *known == listener)?;
-            Some(leaf.listeners.swap_remove(at))
+            leaf.listeners.swap_remove(at);
+            Some(leaf.shown.listen(announce, -1))
+        })
+    }
+
+    /// Says how much another node listens to `filter`: its members of a queue group, or anything above 0 for plain
+    /// subscriptions. 0 is not at all.
+    pub fn set_remote(&mut self, filter: &[u8], queue: Option<&[u8]>, peer: PeerId, weight: u32) {
+        if weight > 0 {
+            let leaf = self.root.leaf_mut(filter);
+            let remote = leaf.remote.get_or_insert_default();
+            return remote.set(peer, queue, weight);
+        }
+        self.root.edit(filter, |leaf| {
+            let remote = leaf.remote.as_mut()?;
+            remote.set(peer, queue, 0);
+            if remote.is_empty() {
+                leaf.remote = None;
+            }
+            Some(())
         });
-        removed.is_some()
+    }
+
+    /// Calls `show` with everything that other nodes are told: filter, queue group, and how much.
+    pub fn show(&self, show: &mut dyn FnMut(&[u8], Option<&[u8]>, i32)) {
+        let mut path = Vec::new();
+        let mut ways = Vec::new();
+        self.root.ways(0, &mut ways);
+        while let Some(way) = ways.pop() {
+            path.truncate(way.after);
+            if way.after > 0 {
+                path.push(b'.');
+            }
+            path.extend_from_slice(way.token);
+            if let Some(leaf) = way.leaf {
+                leaf.show(&path, show);
+            }
+            if let Some(next) = way.next {
+                next.ways(path.len(), &mut ways);
+            }
+        }
     }
 
     /// Adds everybody that `subject` reaches to `matches`.
@@ -150,9 +222,12 @@ impl<S: Clone, L: Copy + Eq> Trie<S, L> {
         self.visit(subject, &mut |leaf| {
             matches.plain.extend(leaf.plain.iter().cloned());
             for (name, members) in &leaf.queues {
-                matches.group(name).extend(members.iter().cloned());
+                matches.group(name).members.extend(members.iter().cloned());
             }
             matches.listeners.extend_from_slice(&leaf.listeners);
+            if let Some(remote) = &leaf.remote {
+                remote.add_to(matches);
+            }
         });
     }
 
@@ -337,6 +412,24 @@ impl<S, L> Level<S, L> {
         self.literal.len() + usize::from(self.star.is_some()) + usize::from(self.rest.is_some())
     }
 
+    /// The ways on from here, behind a filter's first `after` bytes.
+    fn ways<'a>(&'a self, after: usize, ways: &mut Vec<Way<'a, S, L>>) {
+        let literal = self.literal.iter().map(|(token, node)| (&**token, node));
+        let star = self.star.as_deref().map(|node| (&b"*"[..], node));
+        ways.extend(literal.chain(star).map(|(token, node)| Way {
+            after,
+            token,
+            leaf: node.leaf.as_deref(),
+            next: node.next.as_deref(),
+        }));
+        ways.extend(self.rest.as_deref().map(|leaf| Way {
+            after,
+            token: b">",
+            leaf: Some(leaf),
+            next: None,
+        }));
+    }
+
     /// Moves the levels below to `levels`.
     fn empty_into(&mut self, levels: &mut Vec<Self>) {
         let literal = self.literal.values_mut();
@@ -395,7 +488,18 @@ impl<S, L> Drop for Level<S, L> {
 
 impl<S, L> Leaf<S, L> {
     fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.queues.is_empty() && self.listeners.is_empty()
+        self.plain.is_empty()
+            && self.queues.is_empty()
+            && self.listeners.is_empty()
+            && self.remote.is_none()
+    }
+
+    fn show(&self, filter: &[u8], show: &mut dyn FnMut(&[u8], Option<&[u8]>, i32)) {
+        self.shown.show(filter, show);
+        for (name, members) in &self.queues {
+            let weight = i32::try_from(members.len()).unwrap_or(i32::MAX);
+            show(filter, Some(name), weight);
+        }
     }
 
     fn queue_mut(&mut self, name: &[u8]) -> &mut Members<S> {

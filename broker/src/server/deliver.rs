@@ -10,16 +10,19 @@ use std::sync::atomic::Ordering;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use jetwake_protocol::peer::message;
 use jetwake_protocol::wire::encode::{self, CRLF, Digits};
 
 use super::connection::Connection;
 use super::counters::{self, Volume};
+use super::forward::Forward;
 use super::inbox::InboundBatch;
 use super::outbound::Accepted;
 use super::shared::Shared;
 use super::subscription::{Claim, Subscription};
-use super::{Account, Cache, Listener, Matches, trace};
-use crate::jetstream::tag::Inbound;
+use super::{Account, Cache, Listener, Matches, announce, trace};
+use crate::jetstream::tag::{AccountId, Inbound, Tag};
+use crate::routing::{Announce, Changed, Group, PeerId};
 
 /// A target that has gathered this much gets it at once.
 const SEND_AT: usize = 64 << 10;
@@ -32,16 +35,16 @@ const POOLED_MAX: usize = 128 << 10;
 /// See the module.
 #[derive(Debug)]
 pub struct Deliverer {
-    shared: Arc<Shared>,
-    cache: Cache,
-    header_size: LastSize,
-    total_size: LastSize,
-    output: Output,
+    pub(super) shared: Arc<Shared>,
+    pub(super) cache: Cache,
+    pub(super) header_size: LastSize,
+    pub(super) total_size: LastSize,
+    pub(super) output: Output,
 }
 
 /// The text of a size. Messages in a row often have the same.
 #[derive(Debug)]
-struct LastSize {
+pub(super) struct LastSize {
     size: usize,
     digits: Digits,
 }
@@ -55,7 +58,7 @@ impl LastSize {
     }
 
     #[inline]
-    fn of(&mut self, size: usize) -> &[u8] {
+    pub(super) fn of(&mut self, size: usize) -> &[u8] {
         if self.size != size {
             *self = Self {
                 size,
@@ -98,12 +101,14 @@ pub(super) struct Routed {
 }
 
 #[derive(Debug)]
-struct Output {
+pub(super) struct Output {
     targets: Vec<Target>,
     by_id: HashMap<u64, usize, FixedState>,
     last: usize,
     pool: Vec<Vec<u8>>,
-    batch: InboundBatch,
+    pub(super) batch: InboundBatch,
+    /// For other nodes.
+    forward: Forward,
     /// Subscriptions that reached their maximum.
     ended: Vec<Arc<Subscription>>,
     /// A target that is nearly full.
@@ -127,6 +132,7 @@ impl Deliverer {
             last: 0,
             pool: Vec::new(),
             batch: InboundBatch::default(),
+            forward: Forward::default(),
             ended: Vec::new(),
             stalled: None,
             random: shared.random() | 1,
@@ -202,8 +208,57 @@ impl Deliverer {
         &mut self.output.targets[at].bytes
     }
 
-    /// Hands everything over: batches to their connections, messages to JetStream.
+    /// Adds a listener: messages that match `pattern` come to the inbox with `tag`.
+    pub fn listen(&mut self, account: AccountId, pattern: &[u8], tag: Tag) {
+        self.change_listener(account, pattern, tag, Account::listen);
+    }
+
+    /// Removes one listener.
+    pub fn unlisten(&mut self, account: AccountId, pattern: &[u8], tag: Tag) {
+        self.change_listener(account, pattern, tag, Account::unlisten);
+    }
+
+    fn change_listener(
+        &mut self,
+        account: AccountId,
+        pattern: &[u8],
+        tag: Tag,
+        change: impl FnOnce(&Account, &[u8], Listener, Announce) -> Changed<Listener>,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        let Some(account) = shared.accounts.get(account) else {
+            return;
+        };
+        let listener = Listener::JetStream(tag);
+        let announce = announce(listener);
+        let changed = change(account, pattern, listener, announce);
+        self.note(account, (pattern, announce.queue()), &changed);
+    }
+
+    /// Tells whoever has to know of a change: JetStream now, other nodes before anything else that is sent to them.
+    pub(super) fn note(
+        &mut self,
+        account: &Account,
+        what: (&[u8], Option<&[u8]>),
+        changed: &Changed<Listener>,
+    ) {
+        self.shared.report(account, &changed.watches);
+        self.output
+            .forward
+            .note(&self.shared, account, what, changed);
+    }
+
+    /// Takes a subscription out of all tables, unless that was done before.
+    pub(super) fn end(&mut self, sub: &Arc<Subscription>) {
+        let forward = &mut self.output.forward;
+        self.shared.end_subscription(sub, forward);
+    }
+
+    /// Hands everything over: to other nodes, batches to their connections, messages to JetStream.
     pub fn flush(&mut self) {
+        // Subscriptions that were used up are known when the batches are sent, and other nodes are told then.
+        self.output.end_used_up(&self.shared);
+        self.output.forward.flush(&self.shared);
         for at in 0..self.output.targets.len() {
             self.output.send(&self.shared, at);
         }
@@ -223,7 +278,7 @@ impl Deliverer {
             .targets
             .iter()
             .any(|target| target.connection.id != own && !target.bytes.is_empty());
-        if others || !output.batch.is_empty() {
+        if others || !output.batch.is_empty() || !output.forward.is_empty() {
             self.flush();
         }
     }
@@ -231,6 +286,11 @@ impl Deliverer {
     /// A connection that was nearly full at the last flush.
     pub(super) fn take_stalled(&mut self) -> Option<Arc<Connection>> {
         self.output.stalled.take()
+    }
+
+    /// Whether the link to another node was nearly full at the last flush.
+    pub(super) fn take_stalled_link(&mut self) -> bool {
+        self.output.forward.take_stalled()
     }
 
     /// Forgets remembered lookups.
@@ -252,16 +312,19 @@ impl Output {
         origin: Origin,
     ) -> Routed {
         let mut routed = Routed::default();
+        let mut picked = false;
         for sub in &matches.plain {
             routed.taken |= self.offer(shared, sub, message, origin);
         }
-        for group in &matches.queues {
-            let start = self.pick(group.members.len());
-            let (after, before) = (&group.members[start..], &group.members[..start]);
-            routed.taken |= after
-                .iter()
-                .chain(before)
-                .any(|sub| self.offer(shared, sub, message, origin));
+        for (at, group) in matches.queues.iter().enumerate() {
+            if group.remote.is_empty() {
+                routed.taken |= self.offer_to_one(shared, &group.members, message, origin);
+            } else if let Some(node) = self.choose(shared, group, matches, message, origin) {
+                self.forward.pick(node, at);
+                picked = true;
+            } else {
+                routed.taken = true;
+            }
         }
         let mut in_batch = false;
         for listener in &matches.listeners {
@@ -283,12 +346,74 @@ impl Output {
                 }
             }
         }
+        if !matches.peers.is_empty() || picked {
+            let message = message::Message {
+                route,
+                subject: message.subject,
+                reply: message.reply,
+                headers: message.headers,
+                payload: message.payload,
+            };
+            let to = (&matches.peers[..], &matches.queues[..]);
+            routed.taken |= self.forward.message(shared, account, &message, to);
+        }
         routed
+    }
+
+    /// Gives a copy to a member of a group that has members on other nodes. The answer is the node that has the
+    /// member, `None` if it was here.
+    fn choose(
+        &mut self,
+        shared: &Shared,
+        group: &Group<Arc<Subscription>>,
+        matches: &Matches,
+        message: &Message<'_>,
+        origin: Origin,
+    ) -> Option<PeerId> {
+        // What each node has is done here, where it is here.
+        let mut listeners = matches.listeners.iter();
+        let own = |listener: &Listener| announce(*listener).queue() == Some(&*group.name);
+        if listeners.any(own) {
+            return None;
+        }
+        let weights = group.remote.iter().map(|(_, weight)| *weight as usize);
+        let remote: usize = weights.sum();
+        let chosen = self.pick(group.members.len() + remote);
+        if chosen < group.members.len()
+            && self.offer_to_one(shared, &group.members, message, origin)
+        {
+            return None;
+        }
+        let mut chosen = self.pick(remote);
+        for (node, weight) in &group.remote {
+            match chosen.checked_sub(*weight as usize) {
+                Some(rest) => chosen = rest,
+                None => return Some(*node),
+            }
+        }
+        None
+    }
+
+    /// Gives a copy to one of these, at random; whether any of them took it.
+    #[inline]
+    pub(super) fn offer_to_one(
+        &mut self,
+        shared: &Shared,
+        members: &[Arc<Subscription>],
+        message: &Message<'_>,
+        origin: Origin,
+    ) -> bool {
+        let start = self.pick(members.len());
+        let (after, before) = (&members[start..], &members[..start]);
+        after
+            .iter()
+            .chain(before)
+            .any(|sub| self.offer(shared, sub, message, origin))
     }
 
     /// Gives a copy to a subscription; false if it does not take it.
     #[inline]
-    fn offer(
+    pub(super) fn offer(
         &mut self,
         shared: &Shared,
         sub: &Arc<Subscription>,
@@ -364,9 +489,7 @@ impl Output {
     /// Sends what one target has gathered. Everything that the bytes brought about is true before: who has read them
     /// finds them in monitoring, and does not find the subscription that they used up.
     fn send(&mut self, shared: &Shared, at: usize) {
-        while let Some(sub) = self.ended.pop() {
-            shared.end_subscription(&sub);
-        }
+        self.end_used_up(shared);
         let target = &mut self.targets[at];
         if target.bytes.is_empty() {
             return;
@@ -382,6 +505,12 @@ impl Output {
             Accepted::Yes | Accepted::Closed | Accepted::Broken => {}
             Accepted::NearlyFull => self.stalled = Some(Arc::clone(&target.connection)),
             Accepted::Overflow => shared.cut_for_pending_bytes(&target.connection),
+        }
+    }
+
+    fn end_used_up(&mut self, shared: &Shared) {
+        while let Some(sub) = self.ended.pop() {
+            shared.end_subscription(&sub, &mut self.forward);
         }
     }
 
@@ -432,7 +561,7 @@ impl Target {
 
 impl Shared {
     /// Takes a subscription that reached its maximum out of all tables.
-    pub(super) fn end_subscription(&self, sub: &Arc<Subscription>) {
+    fn end_subscription(&self, sub: &Arc<Subscription>, forward: &mut Forward) {
         if !sub.end() {
             return;
         }
@@ -447,10 +576,10 @@ impl Shared {
             subscriptions.remove(&sub.sid);
         }
         drop(subscriptions);
-        let changes = sub
-            .account
-            .unsubscribe(&sub.filter, sub.queue.as_deref(), sub.id);
-        self.report(&sub.account, &changes);
+        let queue = sub.queue.as_deref();
+        let changed = sub.account.unsubscribe(&sub.filter, queue, sub.id);
+        self.report(&sub.account, &changed.watches);
+        forward.note(self, &sub.account, (&sub.filter, queue), &changed);
     }
 
     fn cut_for_pending_bytes(&self, connection: &Connection) {

@@ -5,6 +5,8 @@
 //! - A session parses a whole read buffer, routes what is published through its [`Deliverer`], and
 //!   flushes every touched target once.
 //! - `outbound` queues are bounded; who produces tries to write to the target's socket itself.
+//! - `nodes` knows what other nodes listen to; what is for them is gathered by `forward`, what they send is delivered
+//!   by `routed`.
 //! - Messages for JetStream leave through the [`JetStreamInbox`]; its thread answers through a
 //!   [`RouterHandle`].
 //!
@@ -16,6 +18,8 @@ mod closed;
 mod connection;
 pub(crate) mod counters;
 mod deliver;
+mod deltas;
+mod forward;
 mod identity;
 mod inbox;
 mod info;
@@ -23,10 +27,12 @@ mod lame_duck;
 mod listener;
 mod login;
 mod neighbours;
+mod nodes;
 pub(crate) mod outbound;
 mod publish;
 mod read_buffer;
 mod reason;
+mod routed;
 mod router;
 mod running;
 mod session;
@@ -48,6 +54,7 @@ pub use identity::Identity;
 pub use inbox::{InboundBatch, JetStreamInbox};
 pub(crate) use listener::bind;
 pub use neighbours::{ClusterName, Neighbours};
+pub use nodes::{Node, NodeLink};
 pub use reason::CloseReason;
 pub use router::RouterHandle;
 pub(crate) use running::listen_text;
@@ -56,8 +63,8 @@ pub use shared::Shared;
 pub(crate) use shared::wall_clock;
 pub use subscription::Subscription;
 
-use crate::jetstream::tag::Tag;
-use crate::routing;
+use crate::jetstream::tag::{Tag, TagKind};
+use crate::routing::{self, Announce};
 
 /// Who listens to a subject inside the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +73,23 @@ pub enum Listener {
     JetStream(Tag),
     /// The answer to `$SYS.REQ.USER.INFO`.
     UserInfo,
+}
+
+/// What other nodes are told about a listener. The names cannot be those of clients' queue groups: one is reserved, the
+/// other has a blank.
+fn announce(listener: Listener) -> Announce {
+    let Listener::JetStream(tag) = listener else {
+        return Announce::No;
+    };
+    match tag.kind {
+        // Any node with JetStream answers, this one if it has it.
+        TagKind::Api => Announce::One(b"_sys_ api"),
+        // Any replica answers, the one here if there is one.
+        TagKind::DirectGet => Announce::One(b"_sys_"),
+        // The stream's leader listens.
+        TagKind::Publish | TagKind::Next | TagKind::Ack | TagKind::FlowControl => Announce::Each,
+        TagKind::Deliver => Announce::No,
+    }
 }
 
 /// An account of the server.

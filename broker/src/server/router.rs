@@ -28,22 +28,6 @@ impl RouterHandle {
         Deliverer::new(Arc::clone(&self.shared))
     }
 
-    /// Adds a listener: messages that match `pattern` come to the inbox with `tag`.
-    pub fn listen(&self, account: AccountId, pattern: &[u8], tag: Tag) {
-        if let Some(account) = self.account(account) {
-            let changes = account.listen(pattern, Listener::JetStream(tag));
-            self.shared.report(account, &changes);
-        }
-    }
-
-    /// Removes one listener.
-    pub fn unlisten(&self, account: AccountId, pattern: &[u8], tag: Tag) {
-        if let Some(account) = self.account(account) {
-            let changes = account.unlisten(pattern, Listener::JetStream(tag));
-            self.shared.report(account, &changes);
-        }
-    }
-
     /// Watches interest in a literal subject. Returns whether there is interest now; the inbox is
     /// told when that changes.
     pub fn watch(

@@ -135,7 +135,7 @@ impl Session {
     }
 
     /// Handles everything in the buffer and leaves an unfinished operation at its front.
-    fn take(&mut self, buffer: &mut Vec<u8>) -> Option<End> {
+    pub(super) fn take(&mut self, buffer: &mut Vec<u8>) -> Option<End> {
         let now = self.shared.uptime_nanos();
         self.connection
             .pulse
@@ -298,13 +298,18 @@ impl Session {
     }
 
     /// Slows this producer down where its messages pile up: for a moment while a consumer's queue
-    /// is nearly full, and for as long as the JetStream inbox is full (its socket then fills, which
+    /// or the link to another node is nearly full, and for as long as the JetStream inbox is full (its socket then fills, which
     /// the client sees).
     async fn hold_back(&mut self) {
         if let Some(consumer) = self.deliverer.take_stalled()
             && consumer.id != self.connection.id
         {
             self.stall(&consumer).await;
+        }
+        if self.deliverer.take_stalled_link() {
+            counters::count(&self.shared.incidents.stalled_clients);
+            // Nothing ends this sooner: links say only when they are full.
+            let _ = tokio::time::timeout(STALL_STEP, std::future::pending::<()>()).await;
         }
         if let Some(inbox) = self.shared.inbox.clone()
             && inbox.is_full()

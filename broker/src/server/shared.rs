@@ -22,6 +22,7 @@ use super::identity::Identity;
 use super::inbox::JetStreamInbox;
 use super::info::{self, Occasion};
 use super::neighbours::{self, Neighbours};
+use super::nodes::Nodes;
 use super::{Account, Accounts, Listener};
 use crate::log::Logger;
 use crate::options::Options;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub address: SocketAddr,
     /// The accounts with their routing tables.
     pub accounts: Accounts,
+    /// The other nodes.
+    pub(super) nodes: Nodes,
     /// All messages and bytes of clients.
     pub traffic: Traffic,
     /// What went wrong how often.
@@ -75,7 +78,12 @@ impl Shared {
     pub(super) fn new(parts: Parts, address: SocketAddr) -> Self {
         let accounts = Accounts::default();
         for account in accounts.iter() {
-            account.listen(super::user_info::SUBJECT, Listener::UserInfo);
+            let listener = Listener::UserInfo;
+            account.listen(
+                super::user_info::SUBJECT,
+                listener,
+                super::announce(listener),
+            );
         }
         let hasher = RandomState::new();
         let random = [1, 2, 3].map(|number| hasher.hash_one(number));
@@ -89,6 +97,7 @@ impl Shared {
             logger: parts.logger,
             address,
             accounts,
+            nodes: Nodes::default(),
             traffic: Traffic::default(),
             incidents: Incidents::default(),
             started: wall_clock(),

@@ -37,8 +37,9 @@ impl Session {
             .subscriptions
             .lock()
             .insert(sid.into(), Arc::clone(&sub));
-        let changes = self.account.subscribe(filter, queue, id, sub);
-        self.shared.report(&self.account, &changes);
+        let changed = self.account.subscribe(filter, queue, id, sub);
+        self.deliverer
+            .note(&self.account, (filter, queue), &changed);
         self.send_ok();
     }
 
@@ -89,7 +90,7 @@ impl Session {
     }
 
     /// Whether the number is in use. One whose maximum was reached in this very read buffer is not.
-    fn is_live(&self, sid: &[u8]) -> bool {
+    fn is_live(&mut self, sid: &[u8]) -> bool {
         let known = self
             .connection
             .subscriptions
@@ -98,7 +99,7 @@ impl Session {
             .map(Arc::clone);
         let Some(sub) = known else { return false };
         if sub.is_used_up() {
-            self.shared.end_subscription(&sub);
+            self.deliverer.end(&sub);
             return false;
         }
         true
@@ -118,7 +119,7 @@ impl Session {
                 Some(max) => sub.limit(max),
             };
             if ends_now {
-                self.shared.end_subscription(&sub);
+                self.deliverer.end(&sub);
             }
         }
         self.send_ok();
@@ -128,8 +129,9 @@ impl Session {
     pub(super) fn drop_subscriptions(&mut self) -> Subscriptions {
         let subscriptions = std::mem::take(&mut *self.connection.subscriptions.lock());
         for sub in subscriptions.values() {
-            self.shared.end_subscription(sub);
+            self.deliverer.end(sub);
         }
+        self.deliverer.flush();
         subscriptions
     }
 }

@@ -107,8 +107,12 @@ async fn start() -> (
 #[tokio::test]
 async fn messages_come_once_for_each_listener_and_count_as_taken() {
     let (server, router, _inbox, mut received) = start().await;
-    router.listen(0, b"orders.*", tag(TagKind::Publish, 1));
-    router.listen(0, b"orders.>", tag(TagKind::Publish, 2));
+    router
+        .deliverer()
+        .listen(0, b"orders.*", tag(TagKind::Publish, 1));
+    router
+        .deliverer()
+        .listen(0, b"orders.>", tag(TagKind::Publish, 2));
     let mut raw = Raw::connect(&server).await;
     let connect = MODERN.replace("\"protocol\":1", "\"protocol\":0");
     raw.send(format!("{connect}SUB r 1\r\nPUB orders.x r 2\r\nhi\r\n"))
@@ -130,8 +134,12 @@ async fn messages_come_once_for_each_listener_and_count_as_taken() {
     }
     streams.sort_unstable();
     assert_eq!(streams, [1, 2]);
-    router.unlisten(0, b"orders.*", tag(TagKind::Publish, 1));
-    router.unlisten(0, b"orders.>", tag(TagKind::Publish, 2));
+    router
+        .deliverer()
+        .unlisten(0, b"orders.*", tag(TagKind::Publish, 1));
+    router
+        .deliverer()
+        .unlisten(0, b"orders.>", tag(TagKind::Publish, 2));
     raw.send("PUB orders.x r 2\r\nhi\r\n").await;
     assert!(raw.line().await.starts_with("HMSG r 1 "));
 }
@@ -140,7 +148,9 @@ async fn messages_come_once_for_each_listener_and_count_as_taken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn who_has_the_pong_knows_that_the_inbox_has_the_message() {
     let (server, router, _inbox, mut received) = start().await;
-    router.listen(0, b"orders", tag(TagKind::Publish, 1));
+    router
+        .deliverer()
+        .listen(0, b"orders", tag(TagKind::Publish, 1));
     let mut client = std::net::TcpStream::connect(server.client_addr()).unwrap();
     client.write_all(QUIET.as_bytes()).unwrap();
     let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
@@ -193,7 +203,7 @@ async fn watches_are_told_when_interest_turns() {
 #[tokio::test]
 async fn a_full_inbox_holds_its_producers_back() {
     let (server, router, inbox, mut received) = start().await;
-    router.listen(0, b"s", tag(TagKind::Publish, 1));
+    router.deliverer().listen(0, b"s", tag(TagKind::Publish, 1));
     let mut raw = Raw::connect(&server).await;
     raw.send(QUIET).await;
     raw.expect_before_pong("").await;

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use jetwake_protocol::jetstream::consumer::ConsumerConfig;
 use jetwake_protocol::subject;
 
-use crate::routing::{Matches, Trie};
+use crate::routing::{Announce, Matches, Trie};
 
 /// The filters of one stream's consumers.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Interest {
         for filter in config.filters() {
             let filter = filter.as_bytes();
             if subject::has_wildcards(filter) {
-                self.wild.listen(filter, id);
+                self.wild.listen(filter, id, Announce::No);
                 self.wilds += 1;
             } else {
                 self.literal.entry(filter.into()).or_default().push(id);
@@ -60,7 +60,7 @@ impl Interest {
         for filter in config.filters() {
             let filter = filter.as_bytes();
             if subject::has_wildcards(filter) {
-                self.wilds -= usize::from(self.wild.unlisten(filter, id));
+                self.wilds -= usize::from(self.wild.unlisten(filter, id, Announce::No).is_some());
             } else if let Some(ids) = self.literal.get_mut(filter) {
                 ids.retain(|other| *other != id);
                 if ids.is_empty() {
