@@ -33,7 +33,7 @@ pub mod server;
 pub mod version;
 
 pub use clock::Clock;
-pub use node::{Builder, Server, StartError};
+pub use node::{Builder, Cluster, Server, StartError};
 pub use options::{Options, SyncPolicy};
 
 /// The examples of the README and the user guide compile.

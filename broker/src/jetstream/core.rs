@@ -176,6 +176,38 @@ impl JetStream {
         }
     }
 
+    /// Whether this node decides on a stream of the account `$G`.
+    pub fn leads(&self, stream: &str) -> bool {
+        let core = &self.core;
+        let id = core.streams.id(0, stream);
+        let stream = id.and_then(|id| core.streams.get(id));
+        stream.is_some_and(|stream| stream.decides())
+    }
+
+    /// Has another node lead a stream of the account `$G`. False if this one does not lead it with others.
+    pub fn hand_over(
+        &mut self,
+        stream: &str,
+        heir: NodeId,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) -> bool {
+        let core = &mut self.core;
+        let id = core.streams.id(0, stream);
+        let group = id.and_then(|id| core.streams.get(id)?.group);
+        let Some(replica) = group.and_then(|group| core.log.replica(group)) else {
+            return false;
+        };
+        if !replica.standing.serving || !replica.membership.voters.contains(&heir) {
+            return false;
+        }
+        replica.consensus.transfer_to(heir);
+        let group = replica.group;
+        core.log.replicas.touch(group);
+        core.drive(now, out);
+        true
+    }
+
     /// The number of this node; 0 without a cluster.
     pub fn node(&self) -> NodeId {
         self.core.node

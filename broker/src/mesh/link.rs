@@ -43,6 +43,11 @@ pub(super) async fn run(mesh: Arc<Mesh>, peer: Arc<Peer>, inlet: Inlet, before: 
         before.main.close(CloseReason::DuplicateRoute);
         before.ended().await;
     }
+    if mesh.peers.is_cut_off(peer.node()) {
+        peer.main.close(CloseReason::RouteRemoved);
+        mesh.peers.remove(&peer);
+        return peer.end();
+    }
     begin(&mesh, &peer);
     let lane = Arc::clone(&peer.main);
     let session = Session::new(&mesh, &peer, &lane);

@@ -1,5 +1,6 @@
 //! The nodes that this one is linked to.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -31,6 +32,8 @@ struct Inner {
     muted: Mutex<HashSet<NodeId, FixedState>>,
     /// By node: the link that counts, from the moment that this is decided.
     links: Mutex<HashMap<NodeId, Arc<Peer>, FixedState>>,
+    /// Nodes that a test has cut off from this one.
+    cut_off: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Peers {
@@ -42,8 +45,26 @@ impl Peers {
                 consumers: OnceLock::new(),
                 muted: Mutex::default(),
                 links: Mutex::default(),
+                cut_off: Mutex::default(),
             }),
         }
+    }
+
+    /// Ends the links to these nodes and has none with them from here on; others are let in again.
+    pub(crate) fn cut_off(&self, nodes: &BTreeSet<NodeId>) {
+        self.inner.cut_off.lock().clone_from(nodes);
+        for peer in self.links() {
+            if nodes.contains(&peer.node()) {
+                for lane in peer.lanes() {
+                    lane.close(CloseReason::RouteRemoved);
+                }
+            }
+        }
+    }
+
+    /// Whether there may be no link with a node.
+    pub(super) fn is_cut_off(&self, node: NodeId) -> bool {
+        self.inner.cut_off.lock().contains(&node)
     }
 
     /// Where other nodes connect to this one.

@@ -8,6 +8,7 @@
 
 mod banner;
 mod builder;
+mod cluster;
 mod desk;
 mod disk;
 mod inbox;
@@ -37,6 +38,7 @@ use crate::options::{JetStreamOptions, Options, RouteUrl, join_host_port, reacha
 use crate::server::{self, Bound, Running};
 
 pub use builder::Builder;
+pub use cluster::Cluster;
 
 use inbox::Inbox;
 use limits::Limits;

@@ -66,6 +66,11 @@ impl Shard {
         }
     }
 
+    /// Puts mail into the thread's mailbox.
+    pub(super) fn post(&self, mail: Mail) {
+        self.inbox.post(mail);
+    }
+
     /// Others should lead what this node leads.
     pub(super) fn leave(&self) {
         self.inbox.post(Mail::LameDuck);

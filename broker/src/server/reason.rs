@@ -23,6 +23,8 @@ pub enum CloseReason {
     NoRespondersRequiresHeaders,
     WrongPort,
     DuplicateRoute,
+    /// A test cut the node off.
+    RouteRemoved,
     DuplicateServerName,
     ClusterNameConflict,
 }
@@ -50,6 +52,7 @@ impl CloseReason {
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::WrongPort => "Incorrect Port",
             Self::DuplicateRoute => "Duplicate Route",
+            Self::RouteRemoved => "Route Removed",
             Self::DuplicateServerName => "Duplicate Server Name",
             Self::ClusterNameConflict => "Cluster Name Conflict",
         }

@@ -71,6 +71,8 @@ pub(crate) struct Cluster {
     pub(crate) gathers: Gathers,
     /// When to look again.
     pub(crate) look: Option<Timestamp>,
+    /// Who offered the state of the group of all nodes, until it is there.
+    pub(crate) wants: Option<NodeId>,
     /// The node is about to go: ticks that it still waits for others to take over.
     pub(crate) leaving: Option<u32>,
     /// When this node began.

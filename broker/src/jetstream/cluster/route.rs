@@ -89,6 +89,10 @@ impl Core {
         let Ok(said) = Say::decode(frame) else {
             return;
         };
+        if matches!(said, Say::State(_) | Say::Welcome { .. } | Say::Gone { .. }) {
+            // It may be what was waited for.
+            self.cluster.look = Some(now);
+        }
         match said {
             Say::State(state) => self.hear_state(from, state, out),
             Say::Welcome { cluster } => self.hear_welcome(cluster, out),
@@ -132,7 +136,6 @@ impl Core {
             Say::WantState { group } => self.give_state(from, group, out),
             Say::HaveState { group, body } => self.take_state(group, &body, now, out),
         }
-        self.cluster.look.get_or_insert(now);
     }
 
     /// Brings a request to the node that answers it.

@@ -14,6 +14,8 @@ use crate::jetstream::replica::META;
 const VOTERS: usize = 7;
 /// Entries that a member may be behind to get its vote.
 const CLOSE: u64 = 64;
+/// Nanoseconds between two looks while somebody is on the way into a group.
+const SOON: i64 = 5_000_000;
 
 impl Core {
     /// Whether this server is part of a cluster.
@@ -62,15 +64,26 @@ impl Core {
             return;
         }
         self.cluster.look = Some(now.saturating_add(LOOK));
+        if self.has_newcomers() {
+            self.cluster.look = Some(now.saturating_add(SOON));
+        }
         if self.is_homeless() {
             self.boot(now, out);
         } else if self.leads_cluster() {
             self.tend_nodes(out);
         }
+        self.want_state(out);
         self.tend_streams(now, out);
         self.retry_waiting(now, out);
         self.end_gathers(now, out);
         self.drive(now, out);
+    }
+
+    /// Whether anybody is on the way into a group that this node leads.
+    fn has_newcomers(&self) -> bool {
+        let numbers = self.log.replicas.numbers();
+        let mut groups = numbers.iter().filter_map(|one| self.log.replicas.get(*one));
+        groups.any(|one| one.standing.serving && !one.membership.learners.is_empty())
     }
 
     /// Whether this node decides for the cluster.
@@ -119,6 +132,10 @@ impl Core {
                 out.send(peer.id, Lane::Main, &welcome.encode());
                 return self.change_members(META, Change::Learner(peer.id));
             }
+        }
+        for one in status.peers.iter().filter(|one| one.matched == 0) {
+            // It may not have heard it the first time.
+            out.send(one.node, Lane::Main, &Say::Welcome { cluster }.encode());
         }
         let current = |one: &&PeerStatus| one.learner && one.matched + CLOSE > status.last;
         let ready = status.peers.iter().find(current);

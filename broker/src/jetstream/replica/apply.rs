@@ -33,6 +33,7 @@ impl Core {
             EntryKind::Empty => {}
             EntryKind::Change => {
                 replica.membership = replica.consensus.apply_change(entry);
+                self.cluster.look = Some(now);
             }
             EntryKind::Data if group == META => self.apply_meta(entry, now, out),
             EntryKind::Data => {

@@ -102,7 +102,16 @@ impl Core {
         out: &mut dyn Outbox,
     ) {
         if group == META {
-            out.send(wanted.from, Lane::Bulk, &Say::WantState { group }.encode());
+            self.cluster.wants = Some(wanted.from);
+            self.want_state(out);
+        }
+    }
+
+    /// Asks for the state of the group of all nodes, as long as it is not there.
+    pub(crate) fn want_state(&mut self, out: &mut dyn Outbox) {
+        if let Some(from) = self.cluster.wants {
+            let said = Say::WantState { group: META };
+            out.send(from, Lane::Main, &said.encode());
         }
     }
 
@@ -114,7 +123,7 @@ impl Core {
         let mut body = Vec::new();
         replica.member().write(&mut body);
         self.cluster.meta.write(&mut body);
-        out.send(to, Lane::Bulk, &Say::HaveState { group, body }.encode());
+        out.send(to, Lane::Main, &Say::HaveState { group, body }.encode());
     }
 
     /// The state that this member of the group of all nodes needs.
@@ -128,6 +137,7 @@ impl Core {
         if group != META || self.install_meta(body).is_err() {
             return;
         }
+        self.cluster.wants = None;
         self.log.note(META, &Entry::State { state: body });
         let Some(replica) = self.log.replica(META) else {
             return;
