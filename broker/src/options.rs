@@ -7,8 +7,8 @@ use std::time::Duration;
 
 mod cluster;
 
-pub(crate) use cluster::split_address;
 pub use cluster::{ClusterOptions, Credentials, RouteUrl};
+pub(crate) use cluster::{address_fault, split_address};
 pub use jetwake_storage::Cipher;
 
 /// Settings of one server. `Default` is nats-server's defaults, without JetStream.

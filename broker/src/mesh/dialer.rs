@@ -152,10 +152,13 @@ async fn try_once(mesh: &Arc<Mesh>, route: &Route, attempt: u64, reconnecting: b
             }
         }
         Failure::Duplicate(None) | Failure::Unwanted(_) => Outcome::Failed,
+        refused @ Failure::Refused(_) => {
+            let logger = &mesh.shared.logger;
+            logger.error(format_args!("{remote} - rid:{rid} - {refused}"));
+            Outcome::Failed
+        }
         failure => {
-            report(format_args!(
-                "{remote} - rid:{rid} - Route Error: {failure}"
-            ));
+            report(format_args!("{remote} - rid:{rid} - {failure}"));
             Outcome::Failed
         }
     }

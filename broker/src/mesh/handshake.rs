@@ -184,7 +184,7 @@ pub(super) async fn answer(
     if mesh.peers.is_muted(theirs.node) {
         return Err(CloseReason::ClientClosed);
     }
-    if !mesh.admits(&theirs) {
+    if !mesh.admits(&theirs).await {
         match theirs.user.as_str() {
             "" => connection.log_error(mesh, format_args!("authentication error")),
             user => {

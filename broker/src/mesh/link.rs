@@ -77,11 +77,11 @@ pub(super) async fn run_bulk(mesh: Arc<Mesh>, peer: Arc<Peer>, lane: Arc<Lane>, 
 
 /// The peer is up: whoever wants to know hears it, and the mesh tells it whom to dial.
 fn begin(mesh: &Mesh, peer: &Arc<Peer>) {
+    mesh.note_urls(peer, &peer.info.client_urls);
     peer.up.store(true, Ordering::Release);
     for consumer in mesh.consumers() {
         consumer.peer_up(peer);
     }
-    mesh.note_urls(peer, &peer.info.client_urls);
     mesh.introduce(peer);
 }
 

@@ -266,13 +266,19 @@ impl Mesh {
         }
     }
 
-    /// Whether a node has said what it takes to be let in.
-    fn admits(&self, hello: &Hello) -> bool {
-        self.options().credentials.as_ref().is_none_or(|wanted| {
-            let known = same(wanted.user.as_bytes(), hello.user.as_bytes());
-            let proven = is_password(&wanted.password, &hello.password);
+    /// Whether a node has said what it takes to be let in. A bcrypt hash is slow to check, on purpose: that is
+    /// not done on a thread that serves connections.
+    async fn admits(&self, hello: &Hello) -> bool {
+        let Some(wanted) = self.options().credentials.clone() else {
+            return true;
+        };
+        let (user, password) = (hello.user.clone(), hello.password.clone());
+        let check = move || {
+            let known = same(wanted.user.as_bytes(), user.as_bytes());
+            let proven = is_password(&wanted.password, &password);
             known && proven
-        })
+        };
+        tokio::task::spawn_blocking(check).await.unwrap_or(false)
     }
 
     /// Whether the name of the server that says hello belongs to another one.

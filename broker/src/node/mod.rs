@@ -34,7 +34,9 @@ use crate::jetstream::{ClusterSettings, Settings};
 use crate::log::Logger;
 use crate::mesh::{self, BoundMesh, MeshEvents, RunningMesh};
 use crate::monitor::Monitor;
-use crate::options::{JetStreamOptions, Options, RouteUrl, join_host_port, reachable};
+use crate::options::{
+    JetStreamOptions, Options, RouteUrl, address_fault, join_host_port, reachable,
+};
 use crate::server::{self, Bound, Running};
 
 pub use builder::Builder;
@@ -58,6 +60,16 @@ pub enum StartError {
     /// The client port.
     #[error("{0}")]
     Listen(#[from] server::StartError),
+    /// An address to advertise that is none.
+    #[error("Error setting {what} value of {address}, err={fault}")]
+    Advertise {
+        /// For whom.
+        what: &'static str,
+        /// As configured.
+        address: String,
+        /// What is wrong with it.
+        fault: String,
+    },
     /// The cluster port.
     #[error(
         "Error listening on router port: {port} - {}",
@@ -346,6 +358,16 @@ fn check(options: &Options) -> Result<(), StartError> {
         return Err(StartError::Options(text));
     }
     let cluster = &options.cluster;
+    check_address(
+        "server INFO with ClientAdvertise",
+        options.client_advertise.as_deref(),
+    )?;
+    if cluster.port.is_some() {
+        check_address(
+            "route INFO with Cluster.Advertise",
+            cluster.advertise.as_deref(),
+        )?;
+    }
     if cluster.port.is_none() && !cluster.routes.is_empty() {
         let text = "solicited routes require cluster capabilities, e.g. --cluster";
         return Err(StartError::Options(text.to_owned()));
@@ -360,6 +382,21 @@ fn check(options: &Options) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// Checks what others are to be told.
+fn check_address(what: &'static str, address: Option<&str>) -> Result<(), StartError> {
+    let Some(address) = address.filter(|address| !address.is_empty()) else {
+        return Ok(());
+    };
+    match address_fault(address) {
+        None => Ok(()),
+        Some(fault) => Err(StartError::Advertise {
+            what,
+            address: address.to_owned(),
+            fault,
+        }),
+    }
 }
 
 fn settings(

@@ -191,6 +191,19 @@ pub(crate) fn split_address(address: &str) -> Option<(String, Option<u16>)> {
     (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
+/// What is wrong with `host[:port]`, in the words of nats-server's runtime.
+pub(crate) fn address_fault(address: &str) -> Option<String> {
+    if split_address(address).is_some() && (address.starts_with('[') || !address.contains("::")) {
+        return None;
+    }
+    Some(match address.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => {
+            format!("strconv.Atoi: parsing {port:?}: invalid syntax")
+        }
+        _ => format!("address {address}: too many colons in address"),
+    })
+}
+
 /// Resolves `%41` and the like; what is no such thing stays as it is.
 fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -238,6 +251,17 @@ mod tests {
         assert_eq!(split("[::1]"), ("::1".to_owned(), None));
         assert_eq!(split_address(":1"), None);
         assert_eq!(split_address("a:b"), None);
+        for good in ["x", "x:1", "[::1]", "[::1]:2"] {
+            assert_eq!(address_fault(good), None, "{good}");
+        }
+        let faults = [
+            ("a:b", "strconv.Atoi: parsing \"b\": invalid syntax"),
+            (":::", "address :::: too many colons in address"),
+            ("::1", "address ::1: too many colons in address"),
+        ];
+        for (address, text) in faults {
+            assert_eq!(address_fault(address).as_deref(), Some(text));
+        }
         let refused = |text| RouteUrl::parse(text).unwrap_err();
         assert_eq!(refused("::bad"), "error parsing route url [\"::bad\"]");
         assert_eq!(refused("a:1"), "error parsing route url [\"a:1\"]");

@@ -59,7 +59,10 @@ impl Neighbours {
         Self {
             own: own_urls(options, port, interfaces),
             silent: cluster.no_advertise && cluster.port.is_some(),
-            always: options.client_advertise.is_some(),
+            always: options
+                .client_advertise
+                .as_ref()
+                .is_some_and(|url| !url.is_empty()),
             state: Mutex::new(State {
                 name,
                 others: Vec::new(),

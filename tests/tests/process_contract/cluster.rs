@@ -389,7 +389,7 @@ fn another_cluster_and_a_name_twice_are_refused_by_both_logs() {
     server
         .next_line("- Router connection closed: Cluster Name Conflict")
         .unwrap();
-    other.line(&format!("Route Error '{text}'")).unwrap();
+    other.line(&format!(" - Route Error '{text}'")).unwrap();
     other.signal("KILL").unwrap();
     let _twin = dial(dir.path(), "n0", "C", &route);
     server
@@ -410,7 +410,7 @@ fn only_who_has_the_password_gets_in() {
         .next_line("- Router connection closed: Authentication Failure")
         .unwrap();
     nobody
-        .line("Route Error 'Authorization Violation'")
+        .line(" - Route Error 'Authorization Violation'")
         .unwrap();
     nobody.signal("KILL").unwrap();
     let wrong = dial(
@@ -471,6 +471,16 @@ fn a_cluster_that_cannot_be_is_refused_at_the_start() {
             "solicited routes require cluster capabilities, e.g. --cluster",
         ),
         (
+            "--cluster nats://127.0.0.1:-1 --cluster_advertise a:b",
+            "[FTL] Error setting route INFO with Cluster.Advertise value of a:b, err=strconv.Atoi: parsing \"b\": \
+             invalid syntax",
+        ),
+        (
+            "--client_advertise ::1",
+            "[FTL] Error setting server INFO with ClientAdvertise value of ::1, err=address ::1: too many colons in \
+             address",
+        ),
+        (
             "--cluster nats://127.0.0.1",
             "address 127.0.0.1: missing port in address",
         ),
@@ -513,7 +523,7 @@ fn ours_says_that_a_nats_server_is_no_node() {
     )
     .unwrap();
     ours.line(
-        "Route Error: the other side is nats-server 2.15.1, whose route protocol this server does not speak: all \
+        " - Route Error: the other side is nats-server 2.15.1, whose route protocol this server does not speak: all \
          servers of a cluster must be of one kind",
     )
     .unwrap();
