@@ -21,7 +21,7 @@ use crate::jetstream::{Depth, JetStream};
 
 /// How often a cluster that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(1);
-//// How long it is waited for.
+/// How long it is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Several servers that form a cluster. Dropping it stops them all and removes their data.
@@ -127,7 +127,7 @@ impl Cluster {
         let all = async {
             for node in &self.nodes {
                 let Some(server) = &node.server else { continue };
-                while !server.cluster_size().is_some_and(|size| size >= members) {
+                while server.cluster_size().is_none_or(|size| size < members) {
                     tokio::time::sleep(LOOK).await;
                 }
             }
