@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::scratch;
 
 /// Nodes find each other at once or with the next attempt, a second later. The machine may be busy.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A node with a client that listens to what it is told.
 struct Node {
@@ -115,7 +115,7 @@ fn configuration_file(dir: &Path, at: usize, ports: &[u16]) -> Vec<String> {
     let routes = urls("nats-route", ports.iter().copied());
     let text = format!(
         "listen: \"127.0.0.1:-1\"\nserver_name: n{at}\nhttp: \"127.0.0.1:-1\"\nports_file_dir: \".\"\n\
-         lame_duck_grace_period: \"10s\"\n\
+         lame_duck_grace_period: \"60s\"\n\
          cluster {{ name: C, listen: \"127.0.0.1:{}\", routes: [ {routes} ] }}\n",
         ports[at]
     );
