@@ -11,86 +11,39 @@ fn names(disk: &FaultDisk, kind: &str) -> Vec<String> {
     names
 }
 
-struct Rig {
-    disk: FaultDisk,
-    store: Store,
-    writer: JournalWriter,
-    messages: FileMessages,
-}
+/// A store with one group.
+type Rig = Single;
 
 impl Rig {
-    fn new() -> Self {
+    /// An empty store that adopts its files.
+    fn adopting() -> Self {
         adopt_files();
-        let disk = FaultDisk::new();
-        let Opened {
-            mut store, writer, ..
-        } = open(&disk, 1).unwrap();
-        let messages = store.create_group(GROUP, 0);
-        Self {
-            disk,
-            store,
-            writer,
-            messages,
-        }
+        Self::new()
     }
 
-    fn append(&mut self, range: std::ops::Range<u64>) {
+    fn fill(&mut self, range: std::ops::Range<u64>) {
         for at in range {
             let mut record = Written::message(at);
             record.group = GROUP;
-            let appended = self.store.append(&record.record());
-            write_and_sync(&mut self.store, &mut self.writer);
-            insert(&mut self.messages, &record.record(), appended.location);
+            self.append(&record);
         }
     }
 
-    fn maintain(&mut self, retire: bool) {
-        let groups = &mut [(GROUP, b"blob".to_vec(), Some(&mut self.messages))];
-        maintain(&mut self.store, self.writer.durable(), retire, groups).unwrap();
+    fn check_all(&self) {
+        self.check(|seq| Written::message(seq - 1));
     }
 
-    fn check(&self) {
-        let mut next = self.messages.next(0);
-        while let Some(meta) = next {
-            let stored = self.messages.get(meta.seq).unwrap().unwrap();
-            assert_eq!(stored.payload, Written::message(meta.seq - 1).payload);
-            next = self.messages.next(meta.seq + 1);
-        }
-    }
-
-    fn reopen(self) -> Self {
-        let disk = self.disk.kill();
-        let state = self.messages.state();
-        drop(self);
-        let opened = open(&disk, 9).unwrap();
-        assert_eq!(opened.report, Report::default());
-        let Opened {
-            store,
-            writer,
-            groups,
-            replay,
-            ..
-        } = opened;
-        let mut messages = groups.into_iter().next().unwrap().messages;
-        for (record, location, _) in replayed(replay) {
-            insert(&mut messages, &record.record(), location);
-        }
-        assert_eq!(messages.state(), state);
-        let rig = Self {
-            disk,
-            store,
-            writer,
-            messages,
-        };
-        rig.check();
+    fn again(self) -> Self {
+        let rig = self.reopen();
+        rig.check_all();
         rig
     }
 }
 
 #[test]
 fn a_file_that_is_mostly_alive_is_adopted_and_goes_with_its_messages() {
-    let mut rig = Rig::new();
-    rig.append(0..80);
+    let mut rig = Rig::adopting();
+    rig.fill(0..80);
     let files = names(&rig.disk, "journal");
     rig.maintain(true);
     let kept = names(&rig.disk, "journal");
@@ -102,14 +55,14 @@ fn a_file_that_is_mostly_alive_is_adopted_and_goes_with_its_messages() {
     let tables: usize = names(&rig.disk, "segment").iter().map(size).sum();
     let bytes = rig.messages.state().bytes as usize;
     assert!(tables * 2 < bytes, "{tables} bytes of tables for {bytes}");
-    rig.check();
+    rig.check_all();
     // Opening changes nothing, once or twice.
-    let rig = rig.reopen();
+    let rig = rig.again();
     let before = content(&rig.disk);
-    let mut rig = rig.reopen();
+    let mut rig = rig.again();
     assert_eq!(content(&rig.disk), before);
     // Later messages are in later files, and the adopted ones go when their messages do.
-    rig.append(80..90);
+    rig.fill(80..90);
     rig.messages.remove_front(81, &mut |_, _| {});
     rig.maintain(false);
     let left = names(&rig.disk, "journal");
@@ -119,13 +72,13 @@ fn a_file_that_is_mostly_alive_is_adopted_and_goes_with_its_messages() {
         "{left:?}"
     );
     assert_eq!(names(&rig.disk, "segment"), Vec::<String>::new());
-    rig.reopen();
+    rig.again();
 }
 
 #[test]
 fn a_file_that_is_mostly_dead_is_copied() {
-    let mut rig = Rig::new();
-    rig.append(0..80);
+    let mut rig = Rig::adopting();
+    rig.fill(0..80);
     for seq in 1..=80 {
         if seq % 4 > 0 {
             rig.messages.remove(seq, false);
@@ -133,14 +86,14 @@ fn a_file_that_is_mostly_dead_is_copied() {
     }
     rig.maintain(true);
     assert_eq!(names(&rig.disk, "journal").len(), 1);
-    rig.check();
-    rig.reopen();
+    rig.check_all();
+    rig.again();
 }
 
 #[test]
 fn an_adopted_file_that_dies_is_rewritten() {
-    let mut rig = Rig::new();
-    rig.append(0..80);
+    let mut rig = Rig::adopting();
+    rig.fill(0..80);
     rig.maintain(true);
     let before = names(&rig.disk, "journal").len();
     assert!(before > 3);
@@ -166,7 +119,7 @@ fn an_adopted_file_that_dies_is_rewritten() {
     rig.store.finish_cleanup(cleaned);
     assert!(!rig.messages.is_wasteful());
     assert!(names(&rig.disk, "journal").len() <= 2);
-    rig.reopen();
+    rig.again();
 }
 
 /// A message's bytes as they lie in a record.
@@ -177,8 +130,8 @@ fn body(at: u64) -> Vec<u8> {
 
 #[test]
 fn a_message_in_an_adopted_file_is_erased_in_place() {
-    let mut rig = Rig::new();
-    rig.append(0..80);
+    let mut rig = Rig::adopting();
+    rig.fill(0..80);
     rig.maintain(true);
     // One that is long enough to be found, and nowhere but in an adopted file.
     let (_, first) = content(&rig.disk)
@@ -200,13 +153,13 @@ fn a_message_in_an_adopted_file_is_erased_in_place() {
     rig.messages.remove(at + 1, true);
     rig.maintain(false);
     assert!(!has(&rig));
-    rig.reopen();
+    rig.again();
 }
 
 #[test]
 fn a_missing_body_is_reported_and_the_rest_is_served() {
-    let mut rig = Rig::new();
-    rig.append(0..80);
+    let mut rig = Rig::adopting();
+    rig.fill(0..80);
     rig.maintain(true);
     let live = rig.messages.state().messages;
     let disk = rig.disk.kill();
@@ -228,8 +181,8 @@ fn a_missing_body_is_reported_and_the_rest_is_served() {
 
 #[test]
 fn when_a_segment_cannot_be_asked_no_journal_file_is_removed() {
-    let mut rig = Rig::new();
-    rig.append(0..80);
+    let mut rig = Rig::adopting();
+    rig.fill(0..80);
     rig.maintain(true);
     let disk = rig.disk.kill();
     drop(rig);

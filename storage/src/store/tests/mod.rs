@@ -166,6 +166,80 @@ pub(crate) fn add(job: &mut CopyJob, group: u64, messages: &mut FileMessages) {
     }
 }
 
+/// A store with one group, and what the group has.
+struct Single {
+    disk: FaultDisk,
+    store: Store,
+    writer: JournalWriter,
+    messages: FileMessages,
+}
+
+impl Single {
+    fn new() -> Self {
+        let disk = FaultDisk::new();
+        let Opened {
+            mut store, writer, ..
+        } = open(&disk, 1).unwrap();
+        let messages = store.create_group(GROUP, 0);
+        Self {
+            disk,
+            store,
+            writer,
+            messages,
+        }
+    }
+
+    fn append(&mut self, record: &Written) {
+        let appended = self.store.append(&record.record());
+        write_and_sync(&mut self.store, &mut self.writer);
+        insert(&mut self.messages, &record.record(), appended.location);
+    }
+
+    fn maintain(&mut self, retire: bool) {
+        let groups = &mut [(GROUP, b"blob".to_vec(), Some(&mut self.messages))];
+        maintain(&mut self.store, self.writer.durable(), retire, groups).unwrap();
+    }
+
+    fn check(&self, written: impl Fn(u64) -> Written) {
+        let mut next = self.messages.next(0);
+        let mut count = 0;
+        while let Some(meta) = next {
+            let stored = self.messages.get(meta.seq).unwrap().unwrap();
+            let written = written(meta.seq);
+            assert_eq!(stored.payload, written.payload);
+            assert_eq!(stored.key, written.key);
+            count += 1;
+            next = self.messages.next(meta.seq + 1);
+        }
+        assert_eq!(count, self.messages.state().messages);
+    }
+
+    /// Opens it once more after the process was killed.
+    fn reopen(self) -> Self {
+        let (disk, state) = (self.disk.kill(), self.messages.state());
+        drop(self);
+        let Opened {
+            store,
+            writer,
+            groups,
+            replay,
+            report,
+        } = open(&disk, 9).unwrap();
+        assert_eq!(report, Report::default());
+        let mut messages = groups.into_iter().next().unwrap().messages;
+        for (record, location, _) in replayed(replay) {
+            insert(&mut messages, &record.record(), location);
+        }
+        assert_eq!(messages.state(), state);
+        Self {
+            disk,
+            store,
+            writer,
+            messages,
+        }
+    }
+}
+
 /// Copies what is alive out of complete journal files, checkpoints the groups and lets the files
 /// go. Says how far it got when the disk refuses.
 pub(crate) fn maintain(

@@ -76,34 +76,10 @@ fn json(at: u64) -> Written {
     }
 }
 
-struct Filled {
-    disk: FaultDisk,
-    store: Store,
-    writer: JournalWriter,
-    messages: FileMessages,
-}
+/// A store with one group.
+type Filled = Single;
 
 impl Filled {
-    fn new() -> Self {
-        let disk = FaultDisk::new();
-        let Opened {
-            mut store, writer, ..
-        } = open(&disk, 1).unwrap();
-        let messages = store.create_group(GROUP, 0);
-        Self {
-            disk,
-            store,
-            writer,
-            messages,
-        }
-    }
-
-    fn append(&mut self, record: &Written) {
-        let appended = self.store.append(&record.record());
-        write_and_sync(&mut self.store, &mut self.writer);
-        insert(&mut self.messages, &record.record(), appended.location);
-    }
-
     /// Copies what there is; what comes later begins another section.
     fn seal(&mut self) {
         self.round(u32::MAX);
@@ -120,37 +96,7 @@ impl Filled {
     }
 
     fn checkpoint(&mut self) {
-        let groups = &mut [(GROUP, b"blob".to_vec(), Some(&mut self.messages))];
-        maintain(&mut self.store, self.writer.durable(), false, groups).unwrap();
-    }
-
-    fn check(&self, written: impl Fn(u64) -> Written) {
-        let mut next = self.messages.next(0);
-        let mut count = 0;
-        while let Some(meta) = next {
-            let stored = self.messages.get(meta.seq).unwrap().unwrap();
-            let written = written(meta.seq);
-            assert_eq!(stored.payload, written.payload);
-            assert_eq!(stored.key, written.key);
-            count += 1;
-            next = self.messages.next(meta.seq + 1);
-        }
-        assert_eq!(count, self.messages.state().messages);
-    }
-
-    fn reopen(self) -> Self {
-        let (disk, state) = (self.disk.kill(), self.messages.state());
-        drop((self.store, self.writer, self.messages));
-        let opened = open(&disk, 2).unwrap();
-        assert_eq!(opened.report, Report::default());
-        let messages = opened.groups.into_iter().next().unwrap().messages;
-        assert_eq!(messages.state(), state);
-        Self {
-            disk,
-            store: opened.store,
-            writer: opened.writer,
-            messages,
-        }
+        self.maintain(false);
     }
 }
 
