@@ -16,6 +16,7 @@ use crate::jetstream::advisory::advise;
 use crate::jetstream::api::answer::Request;
 use crate::jetstream::api::patterns;
 use crate::jetstream::cluster::Cluster;
+use crate::jetstream::cluster::sync::SYNC;
 use crate::jetstream::cluster::wire::Say;
 use crate::jetstream::commit::{Commit, What};
 use crate::jetstream::consumer::Close;
@@ -27,6 +28,7 @@ use crate::jetstream::io::{
 use crate::jetstream::log::{GroupId, Log};
 use crate::jetstream::maintenance::Maintenance;
 use crate::jetstream::replica::driver::CONSENSUS;
+use crate::jetstream::replica::fetch::Fetches;
 use crate::jetstream::scrub::Scrub;
 use crate::jetstream::settings::Settings;
 use crate::jetstream::stream::Stream;
@@ -95,6 +97,8 @@ pub(crate) struct Core {
     pub(crate) node: NodeId,
     /// The others, and what they agree on.
     pub(crate) cluster: Cluster,
+    /// State that goes from one replica to another.
+    pub(crate) fetches: Fetches,
 }
 
 impl JetStream {
@@ -120,6 +124,7 @@ impl JetStream {
             scrub: Scrub::default(),
             node: 0,
             cluster: Cluster::default(),
+            fetches: Fetches::default(),
         };
         core.cluster.look = core.in_cluster().then_some(now);
         core.cluster.since = now;
@@ -160,10 +165,13 @@ impl JetStream {
             Event::PeerDown(node) => {
                 core.part(node, now);
                 core.peer_down(node);
+                core.fetches.forget(node);
             }
             Event::Peer { from, frame } => {
                 if frame.first() == Some(&CONSENSUS) {
                     core.hear(from, frame, now, out);
+                } else if frame.first() == Some(&SYNC) {
+                    core.hear_sync(from, frame, now, out);
                 } else if Say::is_one(frame) {
                     core.hear_say(from, frame, now, out);
                 }
@@ -260,7 +268,9 @@ impl JetStream {
             let maintenance = self.core.maintenance_deadline();
             let groups = self.core.log.replicas.next_tick;
             let look = self.core.cluster.look;
+            let fetches = self.core.fetches.due();
             let others = maintenance.into_iter().chain(groups).chain(look);
+            let others = others.chain(fetches);
             timers.into_iter().chain(others).min()
         } else {
             Some(0)
@@ -359,6 +369,7 @@ impl Core {
         self.log.became_durable(lsn);
         if let Some(at) = self.checkpoint_at().filter(|at| *at <= lsn) {
             self.apply_upto(at, now, out);
+            self.take_in_fetched(at);
             self.checkpoint(now, out);
         }
         self.apply_upto(lsn, now, out);
@@ -436,6 +447,7 @@ impl Core {
         if self.tick_groups(now) {
             self.tick_leaving();
         }
+        self.tick_fetches(now, out);
         while let Some((id, consumer)) = self.agenda.timers.pop(now) {
             let over = self.with_stream(id, now, out, |stream, env| {
                 match consumer {
@@ -473,6 +485,7 @@ impl Core {
         }
         self.agenda.dirty.clear();
         self.tend(now, out);
+        self.mend_damaged(now, out);
         self.drive(now, out);
         self.log.seal();
         self.maintain(now, out);

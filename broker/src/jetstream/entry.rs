@@ -126,6 +126,14 @@ pub(crate) enum Entry<'a> {
         /// The member and the group's state.
         state: &'a [u8],
     },
+    /// A member fetches its state from another one: nothing is applied before it has that. Not part of the group's own
+    /// log.
+    Fetch {
+        /// Its messages so far count no longer.
+        fresh: bool,
+        /// What is known of the member.
+        member: &'a [u8],
+    },
     /// An entry of the group of all nodes.
     Meta {
         /// In the form of that group's state machine.
@@ -157,6 +165,8 @@ const CHANGE: u8 = 16;
 const META: u8 = 17;
 const NODE: u8 = 18;
 const STATE: u8 = 19;
+/// The tag of [`Entry::Fetch`].
+pub(crate) const FETCH: u8 = 20;
 
 impl<'a> Entry<'a> {
     /// What kind of entry it is.
@@ -181,6 +191,7 @@ impl<'a> Entry<'a> {
             Self::Meta { .. } => META,
             Self::Node { .. } => NODE,
             Self::State { .. } => STATE,
+            Self::Fetch { .. } => FETCH,
         }
     }
 
@@ -211,6 +222,10 @@ impl<'a> Entry<'a> {
             Self::Change { change: bytes }
             | Self::Meta { entry: bytes }
             | Self::State { state: bytes } => put_bytes(into, bytes),
+            Self::Fetch { fresh, member } => {
+                into.push(u8::from(fresh));
+                put_bytes(into, member);
+            }
             Self::Batch { count } => put_u64(into, count),
             Self::Config {
                 account,
@@ -332,6 +347,10 @@ impl<'a> Entry<'a> {
             NODE => Self::Node { id: from.u64()? },
             STATE => Self::State {
                 state: from.bytes()?,
+            },
+            FETCH => Self::Fetch {
+                fresh: from.u8()? != 0,
+                member: from.bytes()?,
             },
             META => Self::Meta {
                 entry: from.bytes()?,
@@ -455,6 +474,10 @@ mod tests {
             Entry::Meta { entry: b"y" },
             Entry::Node { id: 7 },
             Entry::State { state: b"z" },
+            Entry::Fetch {
+                fresh: true,
+                member: b"m",
+            },
             Entry::Batch { count: 3 },
             Entry::ExpireEach {
                 seqs: &[2, 0, 0, 0, 0, 0, 0, 0],

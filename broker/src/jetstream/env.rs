@@ -57,6 +57,8 @@ pub(crate) struct Agenda {
     pub(crate) fast_batches: usize,
     /// What the stream that is called could not read.
     pub(crate) unreadable: Vec<(u64, ReadError)>,
+    /// Damaged messages of replicas, by group.
+    pub(crate) damaged: Vec<(u64, u64)>,
     /// Buffer for answers.
     pub(crate) buffer: Vec<u8>,
     /// Buffer for reply subjects.

@@ -259,6 +259,54 @@ impl Log {
         Some(appended)
     }
 
+    /// Appends a message that another member gave; `again`: there is one with its sequence, or was.
+    pub(crate) fn append_fetched(
+        &mut self,
+        group: GroupId,
+        message: &Insert<'_>,
+        again: bool,
+    ) -> Option<Appended> {
+        let record = Record {
+            group,
+            kind: if again {
+                Kind::MessageAgain
+            } else {
+                Kind::Message
+            },
+            index: 0,
+            term: 0,
+            seq: message.seq,
+            timestamp: message.timestamp,
+            key: message.key,
+            headers: message.headers,
+            payload: message.payload,
+        };
+        self.append(&record, Purpose::Add)
+    }
+
+    /// Appends the state that a member got; what its log has from `from` on is void.
+    pub(crate) fn append_install(
+        &mut self,
+        group: GroupId,
+        from: u64,
+        (index, term): (u64, u64),
+        state: &[u8],
+    ) -> Option<Lsn> {
+        if !self.takes(state.len(), Purpose::Add) {
+            return None;
+        }
+        let term = u32::try_from(term).unwrap_or(u32::MAX);
+        let appended = self.store.append_install(group, from, (index, term), state);
+        self.appended = appended.end;
+        Some(appended.end)
+    }
+
+    /// Whether the stream that is called has replicas on other nodes.
+    pub(crate) fn has_peers(&self) -> bool {
+        let lent = self.lent.as_ref();
+        lent.is_some_and(|one| one.membership.voters.len() + one.membership.learners.len() > 1)
+    }
+
     /// Hands what gathered to the disk.
     pub(crate) fn seal(&mut self) {
         if !self.failed {

@@ -6,8 +6,8 @@
 //! up. What is decided runs ahead of what is applied, so the decided half of a checkpoint (consumers, message ids) is
 //! noted at a position of the journal, and the checkpoint is taken when exactly everything before that position is
 //! applied. Replicated groups are applied at their own pace: they are held where they are from the note to the
-//! checkpoint, and what is in their logs and not applied is written to the journal once more, behind the position that
-//! their checkpoint covers.
+//! checkpoint, and what is in their logs and not applied is written to the journal once more. Their
+//! checkpoint says up to which index it goes; what is behind that comes back from the journal.
 //!
 //! On a full disk a round does only what frees space: checkpoints that let dead segments go, then one journal file
 //! after the other, with the reserve if need be. Each failure is tried again a second later.
@@ -53,8 +53,8 @@ struct Noted {
     at: Lsn,
     retire: Retire,
     groups: Vec<(GroupId, u32, Decided)>,
-    /// The members of groups with other nodes, and the position that covers what is applied of them.
-    members: (Vec<GroupId>, Lsn),
+    /// The members of groups with other nodes.
+    members: Vec<GroupId>,
 }
 
 /// The state of maintenance.
@@ -317,6 +317,10 @@ impl Core {
                         continue;
                     };
                     let group = stream.group;
+                    if stream.replicated.is_some() && lost.iter().any(|one| Some(one.0) == group) {
+                        // They are fetched first: only what is there is copied.
+                        continue;
+                    }
                     let messages = stream.messages.as_file_mut();
                     if let (Some(group), Some(messages)) = (group, messages) {
                         copied.relocate(group, messages);
@@ -373,7 +377,6 @@ impl Core {
             // What consumers gathered for the log belongs before the position, or it would be performed twice.
             self.with_stream(*id, now, out, Stream::flush_consumers);
         }
-        let covered = self.log.appended();
         let members = self.hold_members(&retire);
         let noted = groups.into_iter().filter_map(|(group, id)| {
             let stream = self.streams.get(id)?;
@@ -381,7 +384,7 @@ impl Core {
             local.then(|| (group, id, stream.note_decided()))
         });
         let noted = Noted {
-            members: (members, covered),
+            members,
             at: self.log.appended(),
             groups: noted.collect(),
             retire,
@@ -451,12 +454,20 @@ impl Core {
             blob.extend(decided.parts());
             checkpoint.add_parts(*group, noted.at, &blob, stream.messages.as_file_mut());
         }
-        let (members, covered) = noted.members;
+        let members = noted.members;
         for group in &members {
+            let replica = self.log.replicas.get(*group);
             if *group == META {
-                checkpoint.add(META, covered, &self.meta_blob(), None);
+                let blob = self.meta_blob();
+                match replica {
+                    Some(replica) => {
+                        let covers = (noted.at, replica.settled().0);
+                        checkpoint.add_applied(META, covers, &[&blob], None);
+                    }
+                    None => checkpoint.add(META, noted.at, &blob, None),
+                }
             }
-            let Some(replica) = self.log.replicas.get(*group) else {
+            let Some(replica) = replica else {
                 continue;
             };
             let Some(stream) = replica.stream.and_then(|id| self.streams.get_mut(id)) else {
@@ -467,7 +478,8 @@ impl Core {
             let mut blob: Vec<&[u8]> = vec![&head];
             blob.extend(stream.deadlines.parts());
             blob.extend(decided.parts());
-            checkpoint.add_parts(*group, covered, &blob, stream.messages.as_file_mut());
+            let covers = (noted.at, replica.settled().0);
+            checkpoint.add_applied(*group, covers, &blob, stream.messages.as_file_mut());
         }
         let job = self.log.store.seal_checkpoint(checkpoint);
         self.maintenance.round = Round::Writing;

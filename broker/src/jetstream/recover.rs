@@ -75,6 +75,9 @@ impl Core {
         self.start_members(rebirth, out);
         for id in self.streams.ids() {
             self.streams.index(id);
+            let group = self.streams.get(id).and_then(|one| one.group);
+            let replica = group.and_then(|group| self.log.replicas.get(group));
+            let fetching = replica.is_some_and(|one| one.fetching);
             self.with_stream(id, now, out, |stream, env| {
                 stream.changes.clear();
                 if stream.replicated.is_some() {
@@ -82,6 +85,9 @@ impl Core {
                     stream.account_for(env);
                     env.account
                         .reserved(stream.in_memory(), 0, stream.config.max_bytes);
+                    if fetching {
+                        return;
+                    }
                     return stream.listen(env.settings, env.out);
                 }
                 if let (Some(_), Some(group)) = (stream.partial.take(), stream.group) {
@@ -109,6 +115,13 @@ impl Core {
             return;
         }
         for id in self.streams.ids() {
+            let stream = self.streams.get(id).filter(|one| one.replicated.is_some());
+            if let Some(group) = stream.and_then(|one| one.group) {
+                // Others may have them.
+                let seqs = by_group.get(&group).into_iter().flatten().copied();
+                self.fetches.note_damaged(group, seqs);
+                continue;
+            }
             self.with_stream(id, now, out, |stream, env| {
                 let seqs = stream.group.and_then(|group| by_group.get(&group));
                 stream.note_lost(seqs.map_or(&[], Vec::as_slice), env);
@@ -187,6 +200,9 @@ impl Core {
             if self.replay_state(state, rebirth.get_mut(&META)).is_err() {
                 out.log(Level::Error, "JetStream recovery: damaged cluster state");
             }
+            return;
+        }
+        if self.replay_fetch(item, rebirth, now, out) {
             return;
         }
         if let Some(reborn) = rebirth.get_mut(&record.group).filter(|_| !dropped) {
@@ -482,6 +498,7 @@ impl Stream {
             | Entry::Change { .. }
             | Entry::Node { .. }
             | Entry::State { .. }
+            | Entry::Fetch { .. }
             | Entry::Meta { .. } => {}
         }
         true

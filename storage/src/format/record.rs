@@ -27,7 +27,7 @@ pub enum Kind {
     ControlAgain(u8),
     /// The group goes on from a state that came from elsewhere, the one after this record's index
     /// and term. The record's sequence is an index: what had that one or a higher one before this
-    /// record is void. What has no index stays, and so does the group's checkpoint.
+    /// record is void. One behind the log's end voids nothing. What has no index stays, and so does the group's checkpoint.
     Install,
 }
 

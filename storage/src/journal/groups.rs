@@ -138,8 +138,12 @@ impl Groups {
                 group.last_index = group.last_index.min(index.saturating_sub(1));
             }
             Kind::Install => {
-                replace(group, entry.seq.max(1));
-                group.last_index = index;
+                let from = entry.seq.max(1);
+                if from <= group.last_index {
+                    replace(group, from);
+                    group.last_index = from - 1;
+                }
+                group.last_index = group.last_index.max(index);
             }
             Kind::MessageAgain => {
                 ambiguous.insert(at.file());
@@ -264,7 +268,9 @@ mod tests {
             let hit = match record.kind {
                 Kind::Reset => later,
                 Kind::Truncate => later && this.index > 0 && this.index >= record.index,
-                Kind::Install => later && this.index > 0 && this.index >= record.seq,
+                Kind::Install => {
+                    later && this.index > 0 && this.index >= record.seq && record.seq <= last
+                }
                 Kind::MessageAgain | Kind::ControlAgain(_) => false,
                 _ if record.index == 0 => false,
                 _ => later && record.index <= last && this.index > 0 && this.index >= record.index,
@@ -273,7 +279,8 @@ mod tests {
                 return true;
             }
             last = match record.kind {
-                Kind::Reset | Kind::Install => record.index,
+                Kind::Reset => record.index,
+                Kind::Install => last.min(record.seq - 1).max(record.index),
                 Kind::Truncate => last.min(record.index - 1),
                 Kind::MessageAgain | Kind::ControlAgain(_) => last.max(record.index),
                 _ if record.index == 0 => last,
@@ -302,8 +309,8 @@ mod tests {
                         12 => (Kind::MessageAgain, index.min(*last)),
                         13 => (Kind::ControlAgain(3), index.min(*last)),
                         14 => {
-                            seq = 1 + choose(*last + 1);
-                            (Kind::Install, *last + choose(9))
+                            seq = 1 + choose(*last + 4);
+                            (Kind::Install, choose(*last + 9))
                         }
                         0 => (Kind::Reset, choose(20)),
                         1 => (Kind::Truncate, index),
@@ -312,6 +319,7 @@ mod tests {
                         _ => (Kind::Message, *last + 1),
                     };
                     *last = match kind {
+                        Kind::Install => (*last).min(seq - 1).max(index),
                         Kind::Truncate => (*last).min(index - 1),
                         Kind::Control(0) | Kind::MessageAgain | Kind::ControlAgain(_) => *last,
                         _ => index,

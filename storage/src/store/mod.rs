@@ -177,7 +177,8 @@ impl Store {
     }
 
     /// Goes on from a state that came from elsewhere: what the group's log held from index `from` on
-    /// is void, and it goes on behind `index`, the last one of `term`. Messages and records without
+    /// is void, and it goes on behind `index`, the last one of `term`, or behind what is left of it.
+    /// A log that has the same entry at `index` is left alone: `from` is behind its end. Messages and records without
     /// an index stay as they are, and `state` comes back with the record.
     pub fn append_install(
         &mut self,

@@ -14,10 +14,6 @@ pub(crate) mod operate;
 pub(crate) mod placement;
 pub(crate) mod route;
 pub(crate) mod streams;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the driver of groups will use it")
-)]
 pub(crate) mod sync;
 pub(crate) mod tend;
 pub(crate) mod wire;

@@ -167,6 +167,7 @@ impl Core {
             }
         }
         self.tend_local(now, out);
+        self.begin_fetches(now, out);
     }
 
     fn tend_stream(&mut self, group: GroupId, out: &mut dyn Outbox) {

@@ -6,6 +6,7 @@
 use jetwake_storage::{Lsn, MessageStore, ReadError};
 
 use crate::jetstream::io::{AccountId, Outbox, Timestamp};
+use crate::jetstream::stream::damage::Damage;
 
 /// Everything around a consumer that it may use during one call.
 #[derive(Debug)]
@@ -31,6 +32,9 @@ pub struct Ctx<'a> {
     pub released: &'a mut Vec<u64>,
     /// Messages that the store could not serve, and why.
     pub unreadable: &'a mut Vec<(u64, ReadError)>,
+    /// What was lost to damage, where a message that is damaged can be fetched from another node; nothing where it is
+    /// lost at once.
+    pub(crate) lost: Option<&'a Damage>,
 }
 
 /// The log of consumer operations.

@@ -91,8 +91,10 @@ impl Consumer {
                 }
                 Given::Missing => self.skip(ctx, &choice),
                 Given::Unreadable(error) => {
-                    // What the disk refuses now it may give another time; what is damaged is lost.
-                    let later = matches!(error, ReadError::Io { .. });
+                    // What the disk refuses now it may give another time, or another node; what is damaged otherwise
+                    // is lost.
+                    let lost = ctx.lost.is_none_or(|lost| lost.is_lost(choice.seq));
+                    let later = matches!(error, ReadError::Io { .. }) || !lost;
                     ctx.unreadable.push((choice.seq, error));
                     if later {
                         self.pace.read_again(ctx.now);

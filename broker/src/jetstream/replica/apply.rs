@@ -24,7 +24,11 @@ impl Core {
         let Some(replica) = self.log.replica(group) else {
             return;
         };
-        if replica.fetching || entry.index <= replica.applied.0 {
+        if replica.fetching {
+            replica.passed_over = replica.passed_over.max(entry.index);
+            return;
+        }
+        if entry.index <= replica.applied.0 {
             return;
         }
         let location = replica.take_place(entry.index);
@@ -44,6 +48,10 @@ impl Core {
         }
         if let Some(replica) = self.log.replica(group) {
             replica.applied = (entry.index, entry.term);
+            if replica.damaged_to <= entry.index {
+                // It has everything that it promised.
+                replica.damaged_to = 0;
+            }
             let settled = replica.settled().0;
             replica.consensus.applied(entry.index, settled);
         }

@@ -130,6 +130,7 @@ impl Core {
         while let Some(done) = self.log.replicas.next_synced(lsn) {
             self.persisted(done.group, done.number, done.messages);
         }
+        self.fetches_durable(lsn, now, out);
         self.drive(now, out);
     }
 
@@ -144,7 +145,7 @@ impl Core {
             if let Some(replica) = replicas.get_mut(group)
                 && !replica.consensus.is_asleep()
             {
-                if replica.damaged_to == 0 {
+                if replica.may_lead() {
                     replica.consensus.tick();
                 }
                 replicas.touch(group);
@@ -215,7 +216,7 @@ impl Core {
             }
             replica.consensus.wake();
             replica.consensus.report_unreachable(node);
-            if replica.standing.leader == Some(node) && replica.damaged_to == 0 {
+            if replica.standing.leader == Some(node) && replica.may_lead() {
                 replica.consensus.campaign();
             }
             self.log.replicas.touch(group);

@@ -98,13 +98,14 @@ impl Core {
         &mut self,
         group: GroupId,
         wanted: Wanted,
-        _now: Timestamp,
+        now: Timestamp,
         out: &mut dyn Outbox,
     ) {
         if group == META {
             self.cluster.wants = Some(wanted.from);
-            self.want_state(out);
+            return self.want_state(out);
         }
+        self.begin_fetch(group, wanted.index, now, out);
     }
 
     /// Asks for the state of the group of all nodes, as long as it is not there.

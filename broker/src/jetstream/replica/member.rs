@@ -3,7 +3,7 @@
 //! ```text
 //! index u64 and term u64 that the state is of; term u64, vote u64, commit u64 of the member;
 //! voters, learners, voters before a change under way, learners after it: count u64, then nodes u64;
-//! whether the change ends by itself u8
+//! whether the change ends by itself u8; whether the member is fetching its state u8
 //! ```
 
 use crate::consensus::{HardState, Membership, NodeId};
@@ -18,6 +18,8 @@ pub(crate) struct Member {
     pub(crate) hard: HardState,
     /// Who belongs to the group.
     pub(crate) membership: Membership,
+    /// Its state is being fetched from another member: nothing is applied before that is there.
+    pub(crate) fetching: bool,
 }
 
 impl Member {
@@ -35,6 +37,7 @@ impl Member {
                 voters,
                 ..Membership::default()
             },
+            fetching: false,
         }
     }
 
@@ -45,6 +48,7 @@ impl Member {
             put_u64(into, number);
         }
         write_membership(&self.membership, into);
+        into.push(u8::from(self.fetching));
     }
 
     /// Reads them.
@@ -57,6 +61,7 @@ impl Member {
                 commit: from.u64()?,
             },
             membership: read_membership(from)?,
+            fetching: from.u8()? != 0,
         })
     }
 }

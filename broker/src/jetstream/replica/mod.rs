@@ -6,11 +6,14 @@
 pub(crate) mod apply;
 pub(crate) mod create;
 pub(crate) mod driver;
+pub(crate) mod fetch;
 pub(crate) mod held;
 pub(crate) mod hooks;
 pub(crate) mod member;
+pub(crate) mod mend;
 pub(crate) mod payload;
 pub(crate) mod recover;
+pub(crate) mod refetch;
 pub(crate) mod replicas;
 pub(crate) mod role;
 
@@ -86,6 +89,8 @@ pub(crate) struct Replica {
     pub(crate) held: Option<Vec<consensus::Entry>>,
     /// The state is being fetched from a peer: nothing is applied.
     pub(crate) fetching: bool,
+    /// The last committed entry that was not applied because of that.
+    pub(crate) passed_over: u64,
 }
 
 impl Replica {
@@ -110,7 +115,18 @@ impl Replica {
             applied: self.settled(),
             hard: self.hard,
             membership: self.membership.clone(),
+            fetching: self.fetching,
         }
+    }
+
+    /// Whether it may call an election: not while it lacks something that it promised or applied.
+    pub(crate) fn may_lead(&self) -> bool {
+        self.damaged_to == 0 && !self.fetching
+    }
+
+    /// Whether it needs the state of another member.
+    pub(crate) fn lacks_state(&self) -> bool {
+        self.fetching || self.damaged_to > self.applied.0
     }
 
     /// Up to where the state is one that a checkpoint may hold: not inside a batch.

@@ -22,11 +22,11 @@ use crate::jetstream::shadow::Shadow;
 /// What is known of a member while the journal is read.
 #[derive(Debug, Default)]
 pub(crate) struct Reborn {
-    stream: Option<u32>,
-    member: Member,
-    shadow: Shadow,
+    pub(crate) stream: Option<u32>,
+    pub(crate) member: Member,
+    pub(crate) shadow: Shadow,
     /// The log behind what is applied.
-    log: BTreeMap<u64, (u64, EntryKind, Bytes, Location)>,
+    pub(crate) log: BTreeMap<u64, (u64, EntryKind, Bytes, Location)>,
     /// Entries up to this index were there and cannot be read any more.
     damaged_to: u64,
 }
@@ -101,6 +101,7 @@ impl Reborn {
             self.log = self.log.split_off(&(member.applied.0 + 1));
             self.member.applied = member.applied;
             self.member.membership = member.membership;
+            self.member.fetching = false;
         }
         newer
     }
@@ -150,7 +151,7 @@ impl Reborn {
             placed,
             located: Default::default(),
             hard,
-            membership: member.membership,
+            membership: member.membership.clone(),
             applied,
             whole: None,
             proposed: 0,
@@ -158,7 +159,8 @@ impl Reborn {
             standing: Default::default(),
             damaged_to: if damaged_to > last { damaged_to } else { 0 },
             held: None,
-            fetching: false,
+            fetching: member.fetching,
+            passed_over: 0,
         })
     }
 }

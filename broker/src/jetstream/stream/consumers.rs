@@ -176,6 +176,7 @@ macro_rules! lend {
             out: $out,
             released: &mut $stream.released,
             unreadable: &mut $env.agenda.unreadable,
+            lost: $stream.replicated.map(|_| &$stream.damage),
         };
         $call
     }};

@@ -80,6 +80,7 @@ impl Stream {
             | Entry::Change { .. }
             | Entry::Node { .. }
             | Entry::State { .. }
+            | Entry::Fetch { .. }
             | Entry::Meta { .. } => {}
         }
         self.notify(env);

@@ -35,6 +35,13 @@ impl Damage {
     }
 }
 
+impl Damage {
+    /// Whether nobody can read a message any more.
+    pub(crate) fn is_lost(&self, seq: u64) -> bool {
+        self.lost.contains_key(&seq)
+    }
+}
+
 impl Stream {
     /// Counts messages that were lost before anybody read them.
     pub(crate) fn note_lost(&mut self, seqs: &[u64], env: &mut Env<'_>) {
@@ -57,12 +64,18 @@ impl Stream {
     /// time.
     pub(crate) fn note_unreadable(&mut self, env: &mut Env<'_>) {
         for (seq, error) in std::mem::take(&mut env.agenda.unreadable) {
-            let news = match &error {
-                ReadError::Damaged { .. } => {
+            let elsewhere = self.group.filter(|_| env.log.has_peers());
+            let news = match (&error, elsewhere) {
+                (ReadError::Damaged { .. }, Some(group)) if !self.damage.is_lost(seq) => {
+                    // Another replica has it.
+                    env.agenda.damaged.push((group, seq));
+                    self.damage.refused.insert(seq)
+                }
+                (ReadError::Damaged { .. }, _) => {
                     let size = self.messages.meta(seq).map_or(0, |meta| meta.size);
                     self.damage.lost.insert(seq, size.into()).is_none()
                 }
-                ReadError::Io { .. } => {
+                (ReadError::Io { .. }, _) => {
                     if self.damage.refused.len() >= REFUSED {
                         self.damage.refused.clear();
                     }

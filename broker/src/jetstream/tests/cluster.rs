@@ -136,6 +136,17 @@ impl Nodes {
         }
     }
 
+    /// Lets everybody take up what came, once.
+    pub(super) fn step(&mut self) {
+        for (node, rig) in &mut self.up {
+            rig.settle();
+            let frames = rig.out.frames.drain(..);
+            self.frames
+                .extend(frames.map(|(to, frame)| (*node, to, frame)));
+        }
+        self.deliver();
+    }
+
     fn deliver(&mut self) {
         for (from, to, frame) in std::mem::take(&mut self.frames) {
             if self.cut.contains(&(from.min(to), from.max(to))) {

@@ -8,6 +8,7 @@ mod clustering;
 mod consumers;
 mod counter;
 mod damage;
+mod fetching;
 mod full_disk;
 mod publish;
 mod recovery;

@@ -175,6 +175,7 @@ macro_rules! ctx {
             out: &mut $rig.out,
             released: &mut $rig.released,
             unreadable: &mut $rig.unreadable,
+            lost: None,
         }
     };
 }
@@ -220,6 +221,7 @@ impl Rig {
             out: &mut out,
             released: &mut released,
             unreadable: &mut Vec::new(),
+            lost: None,
         };
         let new = NewConsumer {
             id: 7,
