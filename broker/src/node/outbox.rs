@@ -52,6 +52,8 @@ impl ShardOutbox {
 
     /// Sends everything that was gathered.
     pub(super) fn flush(&mut self) {
+        // The answer to a request may travel among the core's own frames: what it says can be asked for is there by then.
+        self.deliverer.tell();
         self.voice.flush();
         self.deliverer.flush();
     }

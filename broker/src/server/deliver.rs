@@ -254,6 +254,11 @@ impl Deliverer {
         self.shared.end_subscription(sub, forward);
     }
 
+    /// Tells other nodes now to what this one listens, before anything that reaches them past this deliverer.
+    pub fn tell(&mut self) {
+        self.output.forward.tell(&self.shared);
+    }
+
     /// Hands everything over: to other nodes, batches to their connections, messages to JetStream.
     pub fn flush(&mut self) {
         // Subscriptions that were used up are known when the batches are sent, and other nodes are told then.

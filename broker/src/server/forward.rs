@@ -6,6 +6,7 @@ use jetwake_protocol::peer::Kind;
 use jetwake_protocol::peer::message::{Message, Messages};
 
 use super::Account;
+use super::counters::Volume;
 use super::deltas::Deltas;
 use super::nodes::Node;
 use super::shared::Shared;
@@ -33,6 +34,7 @@ struct Target {
     node: Option<Arc<Node>>,
     account: u32,
     body: Vec<u8>,
+    volume: Volume,
 }
 
 impl Forward {
@@ -96,6 +98,7 @@ impl Forward {
                 node: shared.nodes.get(to),
                 account,
                 body: Vec::new(),
+                volume: Volume::default(),
             });
             self.targets.len() - 1
         });
@@ -114,6 +117,8 @@ impl Forward {
             Messages::begin(&mut target.body, account.name.as_bytes());
         }
         Messages::append(&mut target.body, message, queues);
+        let size = message.headers.len() + message.payload.len();
+        target.volume.add(size);
         if target.body.len() >= SEND_AT {
             self.send(shared, at);
         }
@@ -160,6 +165,7 @@ impl Forward {
         // One message is far smaller than a frame may be.
         frames.push(Kind::MESSAGE, &target.body);
         target.body.clear();
+        shared.traffic.sent(std::mem::take(&mut target.volume));
         self.stalled |= node.send(&mut frames) == Sent::NearlyFull;
     }
 }

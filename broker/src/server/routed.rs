@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jetwake_protocol::peer::BodyError;
 use jetwake_protocol::peer::message::{self, Messages, Queues};
 
+use super::counters::Volume;
 use super::deliver::{Deliverer, Message, Origin, Output};
 use super::shared::Shared;
 use super::{Matches, announce};
@@ -27,8 +28,11 @@ impl Deliverer {
         let Some(account) = shared.accounts.named(messages.account) else {
             return Ok(());
         };
+        let mut received = Volume::default();
         for read in messages.messages() {
             let (message, queues) = read?;
+            let size = message.headers.len() + message.payload.len();
+            received.add(size);
             let matches = account.lookup(&mut self.cache, message.route);
             let sized = Message {
                 subject: message.subject,
@@ -36,9 +40,7 @@ impl Deliverer {
                 headers: message.headers,
                 payload: message.payload,
                 header_digits: self.header_size.of(message.headers.len()),
-                size_digits: self
-                    .total_size
-                    .of(message.headers.len() + message.payload.len()),
+                size_digits: self.total_size.of(size),
             };
             let output = &mut self.output;
             for sub in &matches.plain {
@@ -47,6 +49,7 @@ impl Deliverer {
             output.queues(&shared, matches, &sized, queues);
             output.listeners(account.id, matches, &message, queues);
         }
+        shared.traffic.received(received);
         Ok(())
     }
 }

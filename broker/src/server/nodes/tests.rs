@@ -195,6 +195,18 @@ async fn a_member_that_has_gone_is_replaced_by_another_one_there() {
 }
 
 #[tokio::test]
+async fn messages_between_nodes_count_on_both() {
+    let mut cluster = Cluster::new(2).await;
+    cluster.says(1, "SUB a 1\r\nSUB a 2\r\n");
+    cluster.settle();
+    cluster.says(0, "PUB a 5\r\nhello\r\nPUB a 3\r\nall\r\n");
+    cluster.settle();
+    assert_eq!(cluster.read(1).len(), 4);
+    assert_eq!(cluster.traffic(0), [(2, 8), (2, 8)]);
+    assert_eq!(cluster.traffic(1), [(2, 8), (4, 16)]);
+}
+
+#[tokio::test]
 async fn what_is_routed_keeps_its_parts() {
     let mut cluster = Cluster::new(3).await;
     cluster.says(1, "SUB a.> 7\r\n");
@@ -271,6 +283,23 @@ async fn listeners_get_what_they_are_there_for() {
     // One of each: the listener of the API knows that direct gets are not for it.
     assert_eq!(ask(1, "$JS.API.DIRECT.GET.S"), [0, 2, 0]);
     assert_eq!(ask(0, "$JS.API.DIRECT.GET.S").iter().sum::<usize>(), 2);
+}
+
+#[tokio::test]
+async fn what_is_listened_to_can_be_told_ahead_of_the_messages() {
+    let mut cluster = Cluster::new(2).await;
+    cluster.says(0, "SUB news 1\r\n");
+    cluster.settle();
+    let mut deliverer = cluster.deliverer(1);
+    deliverer.listen(0, b"orders", tag(TagKind::Next));
+    assert!(deliverer.publish(0, b"news", (b"news", b""), (b"", b"x")));
+    deliverer.tell();
+    cluster.settle();
+    assert!(cluster.router(0).has_any_interest(0, b"orders"));
+    assert!(cluster.read(0).is_empty());
+    deliverer.flush();
+    cluster.settle();
+    assert_eq!(cluster.read(0).len(), 1);
 }
 
 #[tokio::test]

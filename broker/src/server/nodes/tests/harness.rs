@@ -293,6 +293,12 @@ impl Cluster {
         RouterHandle::new(Arc::clone(&self.routers[router].shared))
     }
 
+    /// Messages and bytes that a router counted, in and out.
+    pub(super) fn traffic(&self, router: usize) -> [(u64, u64); 2] {
+        let traffic = &self.routers[router].shared.traffic;
+        [traffic.inbound(), traffic.outbound()].map(|volume| (volume.msgs, volume.bytes))
+    }
+
     /// What JetStream got since the last time.
     pub(super) fn heard(&self, router: usize) -> Vec<Vec<u8>> {
         std::mem::take(&mut *self.routers[router].mailbox.heard.lock())
