@@ -71,7 +71,7 @@ fn connect_urls(info: &Value) -> Vec<String> {
 }
 
 /// Ways to start the node with this number (from 0) of those whose cluster ports are given.
-type Form = fn(&Path, usize, &[u16]) -> Vec<String>;
+pub(crate) type Form = fn(&Path, usize, &[u16]) -> Vec<String>;
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -89,7 +89,7 @@ fn others(at: usize, ports: &[u16]) -> impl Iterator<Item = u16> {
     ports.iter().copied().filter(move |port| *port != own)
 }
 
-fn flags_with_the_others(_: &Path, at: usize, ports: &[u16]) -> Vec<String> {
+pub(crate) fn flags_with_the_others(_: &Path, at: usize, ports: &[u16]) -> Vec<String> {
     let (own, routes) = (ports[at], urls("nats", others(at, ports)));
     words(&format!(
         "-a 127.0.0.1 -p -1 --routes {routes} --cluster nats://127.0.0.1:{own} --cluster_name C -n n{at}"
@@ -123,7 +123,7 @@ fn configuration_file(dir: &Path, at: usize, ports: &[u16]) -> Vec<String> {
     words(&format!("-c n{at}.conf"))
 }
 
-struct Cluster {
+pub(crate) struct Cluster {
     form: Form,
     ports: Vec<u16>,
     nodes: Vec<Node>,
@@ -132,7 +132,7 @@ struct Cluster {
 
 impl Cluster {
     /// Starts one node after the other.
-    fn start(form: Form) -> Self {
+    pub(crate) fn start(form: Form) -> Self {
         let dir = scratch("cluster");
         let ports: Vec<_> = (0..3).map(|_| free_port().unwrap()).collect();
         let nodes = (0..3).map(|at| Node::start(dir.path(), &form(dir.path(), at, &ports)));
@@ -144,11 +144,18 @@ impl Cluster {
         }
     }
 
-    fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(|node| node.clients).collect()
     }
 
-    fn all_told(&mut self) {
+    /// Ends a node at once.
+    pub(crate) fn kill(&mut self, at: usize) {
+        let mut gone = self.nodes.remove(at);
+        gone.server.signal("KILL").unwrap();
+        gone.server.end().unwrap();
+    }
+
+    pub(crate) fn all_told(&mut self) {
         let all = self.addresses();
         for node in &mut self.nodes {
             node.told(&all);

@@ -13,6 +13,7 @@ mod files;
 mod life;
 mod log;
 mod monitoring;
+mod routes;
 
 use jetwake_tests::process::Scratch;
 
