@@ -85,6 +85,23 @@ impl Group {
         }
     }
 
+    /// A member that was to fetch a state has what this leader's log goes on from: it needs none any more.
+    pub(super) fn perhaps_resume(&mut self, reply: &eraftpb::Message) {
+        let raft = &mut self.node.raft;
+        let has = reply.commit.max(reply.index);
+        let goes_on = has > 0 && has + 1 >= raft.raft_log.first_index();
+        if !goes_on || raft.state != StateRole::Leader || reply.term != raft.term {
+            return;
+        }
+        if let Some(member) = raft.mut_prs().get_mut(reply.from) {
+            member.pending_request_snapshot = 0;
+            if member.state == ProgressState::Snapshot {
+                member.become_probe();
+                member.next_idx = has.max(member.matched) + 1;
+            }
+        }
+    }
+
     /// Whether the log has this entry. If it has not, a state of that index replaces the log, and what was written
     /// behind the index is void.
     pub fn knows(&self, index: u64, term: u64) -> bool {

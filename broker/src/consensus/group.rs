@@ -238,6 +238,9 @@ impl Group {
                 self.hear_candidate(&one);
             }
             MessageType::MsgAppendResponse if one.reject => self.doubt(&one),
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse => {
+                self.perhaps_resume(&one);
+            }
             MessageType::MsgAppend | MessageType::MsgHeartbeat => self.suitor = None,
             _ => {}
         }
