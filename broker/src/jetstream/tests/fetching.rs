@@ -125,6 +125,11 @@ fn a_member_that_is_far_behind_fetches_the_state() {
         let (mut nodes, victim) = left_behind(victim_leads);
         nodes.restart(victim);
         nodes.pass(3_000_000_000);
+        let said = nodes.node(victim).out.lines.join("\n");
+        assert!(
+            said.contains("Catchup for stream '$G > S' complete (took "),
+            "{said}"
+        );
         same_everywhere(&mut nodes, "fetched");
         // It goes on with the log, alone with one other, and leads if it has to.
         let other = nodes.elect();
