@@ -123,6 +123,8 @@ pub struct JetStreamOptions {
     pub sync: SyncPolicy,
     /// JetStream domain.
     pub domain: Option<String>,
+    /// Replicas of a stream go to servers whose tags with this in front differ; empty if that does not matter.
+    pub unique_tag: String,
     /// Whether unknown fields of API requests are errors.
     pub strict: bool,
     /// Ceilings for what streams and consumers ask for.
@@ -174,6 +176,7 @@ impl Default for JetStreamOptions {
             max_file: None,
             sync: SyncPolicy::Always,
             domain: None,
+            unique_tag: String::new(),
             strict: true,
             limits: JetStreamLimits::default(),
             encryption: None,

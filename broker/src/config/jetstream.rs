@@ -10,7 +10,6 @@ use crate::options::{Cipher, EncryptionOptions, JetStreamOptions, Options, SyncP
 /// Keys of nats-server that this server has nothing behind yet.
 const NOT_BUILT: &[&str] = &[
     "extension_hint",
-    "unique_tag",
     "max_outstanding_catchup",
     "max_buffered_size",
     "max_buffered_msgs",
@@ -105,6 +104,9 @@ fn known(
         }
         "limits" => limits(node, jetstream, findings),
         "sync_interval" | "sync" => sync(node, key, findings).map(|sync| jetstream.sync = sync),
+        "unique_tag" => {
+            values::text(node).map(|tag| jetstream.unique_tag = tag.trim().to_ascii_lowercase())
+        }
         "domain" => values::text(node).and_then(|domain| {
             if domain.contains(['.', '*', '>']) {
                 return Err("invalid domain name: may not contain ., * or >".to_owned());

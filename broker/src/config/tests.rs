@@ -125,7 +125,7 @@ fn keys_that_nothing_stands_behind_stop_the_start() {
         errors("tls { cert_file: a }"),
         ["f:1:0: \"tls\" is not supported yet by this server"]
     );
-    assert_eq!(errors("jetstream { unique_tag: a }").len(), 1);
+    assert_eq!(errors("jetstream { tpm: a }").len(), 1);
     assert_eq!(errors("authorization { users: [] }").len(), 1);
     assert_eq!(errors("a: 1\nb: 2").len(), 2, "all of them are named");
 }

@@ -73,7 +73,17 @@ impl Core {
         self.hold_what_is_unknown(&groups, &rebirth, out);
         self.name_node();
         self.start_members(rebirth, out);
+        let in_cluster = self.in_cluster();
         for id in self.streams.ids() {
+            if !in_cluster
+                && self
+                    .streams
+                    .get(id)
+                    .is_some_and(|one| one.replicated.is_some())
+            {
+                self.streams.forget_name(id);
+                continue;
+            }
             self.streams.index(id);
             let group = self.streams.get(id).and_then(|one| one.group);
             let replica = group.and_then(|group| self.log.replicas.get(group));

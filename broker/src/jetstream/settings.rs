@@ -49,6 +49,8 @@ pub struct ClusterSettings {
     pub routes: usize,
     /// This server's tags.
     pub tags: Vec<String>,
+    /// Replicas of a stream go to servers whose tags with this in front differ; empty if that does not matter.
+    pub unique_tag: String,
 }
 
 impl Default for Settings {

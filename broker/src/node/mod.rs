@@ -429,8 +429,9 @@ fn settings(
             name: options.cluster.name.clone().unwrap_or_default(),
             // 0 stands for none.
             node: random::number().max(1),
-            routes: options.cluster.routes.len(),
+            routes: options.cluster.others(),
             tags: options.server_tags.clone(),
+            unique_tag: jetstream.unique_tag.clone(),
         }),
         ..defaults
     }

@@ -60,6 +60,18 @@ impl Default for ClusterOptions {
     }
 }
 
+impl ClusterOptions {
+    /// How many routes lead to other nodes, as far as addresses tell.
+    pub(crate) fn others(&self) -> usize {
+        let own = |route: &&RouteUrl| {
+            let local = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "::1" | "0.0.0.0");
+            route.port == self.port
+                && (route.host == self.host || local(&route.host) && local(&self.host))
+        };
+        self.routes.iter().filter(|route| !own(route)).count()
+    }
+}
+
 /// A user with its password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {

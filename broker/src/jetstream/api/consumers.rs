@@ -146,6 +146,7 @@ impl Call<'_> {
         let mut info = info
             .flatten()
             .ok_or_else(ApiError::insufficient_resources)?;
+        info.cluster = self.core.consumer_cluster(id, &info, self.now);
         let event = ConsumerEvent {
             stream: &info.stream_name,
             consumer: &info.name,
@@ -201,6 +202,7 @@ impl Call<'_> {
         let mut info = info
             .flatten()
             .ok_or_else(ApiError::insufficient_resources)?;
+        info.cluster = self.core.consumer_cluster(id, &info, self.now);
         show(&mut info);
         Ok(info)
     }
@@ -280,11 +282,14 @@ impl Call<'_> {
     }
 
     pub(super) fn info_of(&mut self, stream: u32, consumer: u32) -> Option<ConsumerInfo> {
-        self.core
+        let info = self
+            .core
             .with_stream(stream, self.now, self.out, |stream, env| {
                 stream.consumer_info(consumer, env)
-            })
-            .flatten()
+            });
+        let mut info = info.flatten()?;
+        info.cluster = self.core.consumer_cluster(stream, &info, self.now);
+        Some(info)
     }
 }
 

@@ -41,7 +41,7 @@ impl Core {
                 self.create_assigned(group, Some(asked), now, out);
             }
             Change::Taken(asked) => {
-                self.cluster.proposed.retain(|_, _| false);
+                self.cluster.proposed.clear();
                 if self.leads_cluster() {
                     // It is there by now, so that whoever leads it says so.
                     self.cluster.waiting.push(asked, 0, Vec::new(), now);

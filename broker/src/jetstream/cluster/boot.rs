@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use super::wire::{NodeState, Say};
+use super::wire::{NodeState, Room, Say};
 use crate::jetstream::core::Core;
 use crate::jetstream::entry::Entry;
 use crate::jetstream::io::{Lane, Level, NodeId, Outbox, Timestamp};
 use crate::jetstream::replica::META;
+
+const SECOND: i64 = 1_000_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -36,6 +38,31 @@ impl Core {
             cluster: self.cluster.meta.cluster,
             expects: self.expects(),
             granted: self.cluster.boot.granted,
+            room: self.room(),
+        }
+    }
+
+    /// What fits at this node.
+    pub(crate) fn room(&self) -> Room {
+        let mut room = Room {
+            max_memory: self.settings.max_memory,
+            max_file: self.settings.max_file,
+            ..Room::default()
+        };
+        for account in self.accounts() {
+            room.memory += account.memory;
+            room.file += account.storage;
+        }
+        room
+    }
+
+    /// Tells all nodes how much room there is, if it is another than they know. Not more often than once a second.
+    pub(crate) fn report_room(&mut self, now: Timestamp, out: &mut dyn Outbox) {
+        let room = self.room();
+        let (told, at) = self.cluster.told;
+        if room != told && now.saturating_sub(at) >= SECOND {
+            self.cluster.told = (room, now);
+            self.introduce_to_all(out);
         }
     }
 

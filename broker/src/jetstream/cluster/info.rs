@@ -2,7 +2,8 @@
 
 use jetwake_protocol::ack::account_hash;
 use jetwake_protocol::jetstream::Time;
-use jetwake_protocol::jetstream::stream::{ClusterInfo, PeerInfo};
+use jetwake_protocol::jetstream::consumer::ConsumerInfo;
+use jetwake_protocol::jetstream::stream::{ClusterInfo, PeerInfo, RetentionPolicy, StorageType};
 
 use crate::consensus::{Role, Status};
 use crate::jetstream::core::Core;
@@ -10,6 +11,7 @@ use crate::jetstream::io::{NodeId, Timestamp};
 use crate::jetstream::log::GroupId;
 use crate::jetstream::replica::META;
 use crate::jetstream::report::MetaCluster;
+use crate::jetstream::stream::Stream;
 
 /// Nanoseconds in which a new node may be without a cluster.
 const MOMENT: i64 = 10_000_000_000;
@@ -59,6 +61,44 @@ impl Core {
         }
     }
 
+    /// The `cluster` object of a consumer of one of this node's streams. Its members are the stream's, at most as many
+    /// as it has replicas.
+    pub(crate) fn consumer_cluster(
+        &self,
+        stream: u32,
+        consumer: &ConsumerInfo,
+        now: Timestamp,
+    ) -> Option<ClusterInfo> {
+        if !self.in_cluster() {
+            return None;
+        }
+        let stream = self.streams.get(stream)?;
+        let alone = Stream::leader(&self.settings);
+        let config = consumer.config.as_ref()?;
+        let inherits =
+            !config.durable.is_empty() || stream.config.retention != RetentionPolicy::Limits;
+        let replicas = match config.replicas {
+            0 if inherits => stream.config.num_replicas,
+            given => given,
+        };
+        let group = stream.group.filter(|_| replicas > 1);
+        let info = group.and_then(|group| self.cluster_info(group, now));
+        let Some(mut info) = info.filter(|info| !info.raft_group.is_empty()) else {
+            return Some(alone);
+        };
+        let storage = match stream.config.storage {
+            StorageType::File if !config.memory_storage => 'F',
+            _ => 'M',
+        };
+        let seed = format!("{group:?} {} {}", consumer.name, consumer.created);
+        info.raft_group = format!("C-R{replicas}{storage}-{}", peer_id(&seed));
+        let others = usize::try_from(replicas).unwrap_or(1).saturating_sub(1);
+        if !info.leader.is_empty() {
+            info.replicas.truncate(others);
+        }
+        Some(info)
+    }
+
     /// The group of all nodes, for `/jsz`.
     pub(crate) fn meta_cluster(&self, now: Timestamp) -> Option<MetaCluster> {
         let replica = self.log.replicas.get(META)?;
@@ -86,7 +126,7 @@ impl Core {
     /// Why this node is not healthy.
     pub(crate) fn ailing(&self, now: Timestamp) -> Option<String> {
         if !self.in_cluster() {
-            return None;
+            return self.not_alone();
         }
         let meta = self.log.replicas.get(META);
         let led = meta.and_then(|one| one.standing.leader);
@@ -117,6 +157,17 @@ impl Core {
         None
     }
 
+    /// A stream with replicas on a server that belongs to no cluster.
+    fn not_alone(&self) -> Option<String> {
+        let ids = self.streams.ids().into_iter();
+        let streams = ids.filter_map(|id| self.streams.get(id));
+        let mut names = streams.filter(|one| one.replicated.is_some());
+        let name = &names.next()?.config.name;
+        Some(format!(
+            "JetStream stream '$G > {name}' could not be recovered"
+        ))
+    }
+
     /// One row of `replicas`.
     fn row(
         &self,
@@ -145,6 +196,11 @@ impl Core {
             info.leader = self.node_name(owner);
             return Some(info);
         };
+        if one.peers.len() == 1 && replica.membership.voters.len() == 1 {
+            // It is what is left of several.
+            info.leader = self.node_name(one.peers[0]);
+            return Some(info);
+        }
         info.raft_group.clone_from(&one.raft_name);
         info.system_account = true;
         info.traffic_account = "$SYS".to_owned();

@@ -3,6 +3,7 @@
 //! [`meta`] is the state that all nodes agree on; [`boot`] founds a cluster, [`tend`] lets nodes and replicas come and
 //! go; [`route`] brings each request to the node that answers it, and the answer back; [`gather`] asks all.
 
+pub(crate) mod adopt;
 pub(crate) mod asked;
 pub(crate) mod assign;
 pub(crate) mod boot;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use jetwake_protocol::subject;
 
 use crate::jetstream::io::{NodeId, Peer, Timestamp};
 use crate::jetstream::log::GroupId;
@@ -44,6 +46,15 @@ pub(crate) struct Near {
     pub(crate) state: Option<wire::NodeState>,
 }
 
+/// A stream that was proposed.
+#[derive(Clone, Debug)]
+pub(crate) struct Proposed {
+    /// Its number.
+    pub(crate) group: GroupId,
+    /// What it is going to own.
+    pub(crate) subjects: Vec<String>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
@@ -60,7 +71,7 @@ pub(crate) struct Cluster {
     /// Who asked for streams that this node has a part in and that have not been led yet.
     pub(crate) creating: HashMap<GroupId, Asked, FixedState>,
     /// Streams that were proposed and are not applied yet.
-    pub(crate) proposed: BTreeMap<(u32, String), GroupId>,
+    pub(crate) proposed: BTreeMap<(u32, String), Proposed>,
     /// Requests that wait for a leader.
     pub(crate) waiting: Waiting,
     /// Questions to all nodes.
@@ -73,12 +84,28 @@ pub(crate) struct Cluster {
     pub(crate) leaving: Option<u32>,
     /// When this node began.
     pub(crate) since: Timestamp,
+    /// When this node offers its own streams again that the cluster does not know.
+    pub(crate) next_offer: Timestamp,
+    /// The room that other nodes were told of, and when.
+    pub(crate) told: (wire::Room, Timestamp),
 }
 
 impl Cluster {
     /// Whether a node can be reached, this one included.
     pub(crate) fn reaches(&self, me: NodeId, node: NodeId) -> bool {
         node == me || self.near.contains_key(&node)
+    }
+
+    /// Whether a stream of the account other than `except` is going to own what `filter` matches.
+    pub(crate) fn is_promised(&self, account: u32, filter: &str, except: &str) -> bool {
+        let others = self.proposed.iter();
+        let mut others =
+            others.filter(|((owner, name), _)| *owner == account && name.as_str() != except);
+        others.any(|(_, one)| {
+            one.subjects
+                .iter()
+                .any(|subject| subject::overlap(subject.as_bytes(), filter.as_bytes()))
+        })
     }
 
     /// A leader of a stream's group, if it can be reached.

@@ -108,18 +108,8 @@ impl Call<'_> {
             .copied()
             .filter(|one| *one != gone)
             .collect();
-        let mut wider = config.clone();
-        wider.num_replicas += 1;
-        let most = self.place(&wider, &keep);
-        let peers = most
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|node| *node != gone)
-            .take(one_of(&config))
-            .collect::<Vec<_>>();
-        if peers.len() < keep.len() + 1 {
-            return Err(ApiError::peer_remap());
-        }
+        let peers = self.place(&config, &keep, Some(gone));
+        let peers = peers.map_err(|_| ApiError::peer_remap())?;
         let mut json = Vec::new();
         to_json(&config, &mut json);
         let entry = Entry::Update {
@@ -132,8 +122,4 @@ impl Call<'_> {
         self.propose(&entry)?;
         Ok(Outcome::Now(StreamRemovePeerResponse { success: true }))
     }
-}
-
-fn one_of(config: &jetwake_protocol::jetstream::stream::StreamConfig) -> usize {
-    usize::try_from(config.num_replicas).unwrap_or(1).max(1)
 }

@@ -133,6 +133,8 @@ impl Core {
                 out.send(from, Lane::Main, &Say::Tell { id, body }.encode());
             }
             Say::Tell { id, body } => self.hear_tell(id, from, &body, now, out),
+            Say::Found(found) => self.hear_found(from, &found, now, out),
+            Say::Taken { group } => self.hear_taken(group, now, out),
             Say::WantState { group } => self.give_state(from, group, out),
             Say::HaveState { group, body } => self.take_state(group, &body, now, out),
         }

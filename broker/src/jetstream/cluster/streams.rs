@@ -9,15 +9,17 @@ use jetwake_protocol::jetstream::responses::{
 use jetwake_protocol::jetstream::stream::{StorageType, StreamConfig};
 use jetwake_protocol::jetstream::stream_config;
 
+use super::Proposed;
 use super::asked::Asked;
 use super::meta::Entry;
-use super::placement::Host;
+use super::placement::{Host, Wish};
 use crate::jetstream::advisory::random_name;
 use crate::jetstream::api::answer::Request;
 use crate::jetstream::api::streams::SEQ_MAX;
 use crate::jetstream::api::{Call, Outcome, page};
 use crate::jetstream::core::Core;
 use crate::jetstream::io::{NodeId, Outbox, Timestamp};
+use crate::jetstream::log::GroupId;
 
 /// Names in one response.
 const NAMES: usize = 1024;
@@ -36,15 +38,20 @@ impl Call<'_> {
             return self.try_later();
         }
         self.check_in_cluster(&config)?;
-        let peers = self.place(&config, &[])?;
+        let peers = self.place(&config, &[], None)?;
         let last = self.core.cluster.meta.last_group;
-        let newest = self.core.cluster.proposed.values().copied().max();
+        let newest = self.core.cluster.proposed.values();
+        let newest = newest.map(|one| one.group).max();
         let group = last
             .max(newest.unwrap_or(0))
             .saturating_add(1)
             .max(u64::try_from(self.now).unwrap_or(0));
         let mut json = Vec::new();
         to_json(&config, &mut json);
+        let proposed = Proposed {
+            group,
+            subjects: config.subjects.clone(),
+        };
         let entry = Entry::Create {
             account: self.account,
             group,
@@ -55,7 +62,7 @@ impl Call<'_> {
             asked: self.take_asked(),
         };
         self.propose(&entry)?;
-        self.core.cluster.proposed.insert(key, group);
+        self.core.cluster.proposed.insert(key, proposed);
         Ok(Outcome::Queued)
     }
 
@@ -100,7 +107,10 @@ impl Call<'_> {
             } else {
                 raft_name
             };
-            (self.place(&config, &peers)?, raft_name)
+            (
+                self.place(&config, &self.leader_first(group, &peers), None)?,
+                raft_name,
+            )
         } else {
             (peers, raft_name)
         };
@@ -158,17 +168,28 @@ impl Call<'_> {
             ));
         }
         stream_config::check_filters(config)?;
-        let meta = &self.core.cluster.meta;
+        let cluster = &self.core.cluster;
         stream_config::check_ownership(config, |subject| {
-            meta.is_owned(self.account, subject, &config.name)
+            cluster.meta.is_owned(self.account, subject, &config.name)
+                || cluster.is_promised(self.account, subject, &config.name)
         })?;
         stream_config::unsupported(config).map_or(Ok(()), Err)
+    }
+
+    /// Nodes with a stream, its leader before the others: it stays if others have to go.
+    fn leader_first(&self, group: GroupId, peers: &[NodeId]) -> Vec<NodeId> {
+        let leader = self.core.cluster.leaders.get(&group);
+        let leader = leader.map(|(leader, _)| *leader);
+        let mut peers = peers.to_vec();
+        peers.sort_by_key(|peer| Some(*peer) != leader);
+        peers
     }
 
     pub(super) fn place(
         &mut self,
         config: &StreamConfig,
         keep: &[NodeId],
+        without: Option<NodeId>,
     ) -> Result<Vec<NodeId>, ApiError> {
         let random = self.out.random();
         let core = &*self.core;
@@ -177,8 +198,15 @@ impl Call<'_> {
             node: core.node,
             tags: cluster.map_or(&[], |one| &one.tags),
             cluster: cluster.map_or("", |one| &one.name),
+            unique_tag: cluster.map_or("", |one| &one.unique_tag),
+            room: core.room(),
         };
-        core.cluster.place(config, keep, &host, random)
+        let wish = Wish {
+            config,
+            keep,
+            without,
+        };
+        core.cluster.place(wish, &host, self.now, random)
     }
 
     fn raft_name(&mut self, config: &StreamConfig) -> String {

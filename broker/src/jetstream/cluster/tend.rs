@@ -73,6 +73,8 @@ impl Core {
             self.tend_nodes(out);
         }
         self.want_state(out);
+        self.adopt(now, out);
+        self.report_room(now, out);
         self.tend_streams(now, out);
         self.retry_waiting(now, out);
         self.end_gathers(now, out);

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::asked::Asked;
-use crate::jetstream::entry::{Malformed, Reader, put_bytes, put_u64};
-use crate::jetstream::io::{AccountId, NodeId, Outgoing};
+use crate::jetstream::entry::{Malformed, Reader, put_bytes, put_i64, put_u64};
+use crate::jetstream::io::{AccountId, NodeId, Outgoing, Timestamp};
 use crate::jetstream::log::GroupId;
 
 const STATE: u8 = 2;
@@ -18,6 +18,46 @@ const ASK: u8 = 9;
 const TELL: u8 = 10;
 const WANT_STATE: u8 = 11;
 const HAVE_STATE: u8 = 12;
+const FOUND: u8 = 13;
+const TAKEN: u8 = 14;
+
+/// What fits at a node, and what of it is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Most bytes of memory streams.
+    pub(crate) max_memory: u64,
+    /// Most bytes of file streams.
+    pub(crate) max_file: u64,
+    /// Bytes of memory streams.
+    pub(crate) memory: u64,
+    /// Bytes of file streams.
+    pub(crate) file: u64,
+}
+
+impl Room {
+    /// For a node that says nothing at the moment.
+    pub(crate) const UNLIMITED: Self = Self {
+        max_memory: u64::MAX,
+        max_file: u64::MAX,
+        memory: 0,
+        file: 0,
+    };
+
+    fn write(&self, into: &mut Vec<u8>) {
+        for part in [self.max_memory, self.max_file, self.memory, self.file] {
+            put_u64(into, part);
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            max_memory: from.u64()?,
+            max_file: from.u64()?,
+            memory: from.u64()?,
+            file: from.u64()?,
+        })
+    }
+}
 
 /// What a node says of itself when a link opens, and when it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +68,21 @@ pub(crate) struct NodeState {
     pub(crate) expects: u64,
     /// The last time it was granted what it asked for or granted it: the founder, 0 for none.
     pub(crate) granted: NodeId,
+    /// What fits there.
+    pub(crate) room: Room,
+}
+
+/// A stream that no cluster knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The account that owns it.
+    pub(crate) account: AccountId,
+    /// Its number.
+    pub(crate) group: GroupId,
+    /// When it was created.
+    pub(crate) created: Timestamp,
+    /// Its configuration as JSON.
+    pub(crate) config: Vec<u8>,
 }
 
 /// A message from one core to another.
@@ -69,6 +124,10 @@ pub(crate) enum Say {
     WantState { group: GroupId },
     /// The state of that group: member and state.
     HaveState { group: GroupId, body: Vec<u8> },
+    /// The sender has a stream from the time when it belonged to no cluster.
+    Found(Found),
+    /// The cluster does not take it.
+    Taken { group: GroupId },
 }
 
 impl Say {
@@ -76,7 +135,7 @@ impl Say {
     pub(crate) fn is_one(frame: &[u8]) -> bool {
         frame
             .first()
-            .is_some_and(|kind| (STATE..=HAVE_STATE).contains(kind))
+            .is_some_and(|kind| (STATE..=TAKEN).contains(kind))
     }
 
     /// The frame.
@@ -88,6 +147,7 @@ impl Say {
                 put_u64(&mut into, state.cluster);
                 put_u64(&mut into, state.expects);
                 put_u64(&mut into, state.granted);
+                state.room.write(&mut into);
             }
             Self::Welcome { cluster } => {
                 into.push(WELCOME);
@@ -143,6 +203,17 @@ impl Say {
                 put_u64(&mut into, *group);
                 put_bytes(&mut into, body);
             }
+            Self::Found(found) => {
+                into.push(FOUND);
+                put_u64(&mut into, found.account.into());
+                put_u64(&mut into, found.group);
+                put_i64(&mut into, found.created);
+                put_bytes(&mut into, &found.config);
+            }
+            Self::Taken { group } => {
+                into.push(TAKEN);
+                put_u64(&mut into, *group);
+            }
             Self::Tell { id, body } => {
                 into.push(TELL);
                 put_u64(&mut into, *id);
@@ -161,6 +232,7 @@ impl Say {
                 cluster: from.u64()?,
                 expects: from.u64()?,
                 granted: from.u64()?,
+                room: Room::read(&mut from)?,
             }),
             WELCOME => Self::Welcome {
                 cluster: from.u64()?,
@@ -203,6 +275,13 @@ impl Say {
                 group: from.u64()?,
                 body: from.bytes()?.to_vec(),
             },
+            FOUND => Self::Found(Found {
+                account: account(from.u64()?)?,
+                group: from.u64()?,
+                created: from.i64()?,
+                config: from.bytes()?.to_vec(),
+            }),
+            TAKEN => Self::Taken { group: from.u64()? },
             _ => return Err(Malformed),
         };
         from.rest.is_empty().then_some(said).ok_or(Malformed)
@@ -237,6 +316,12 @@ mod tests {
                 cluster: 1,
                 expects: 2,
                 granted: 3,
+                room: Room {
+                    max_memory: 4,
+                    max_file: 5,
+                    memory: 6,
+                    file: 7,
+                },
             }),
             Say::Welcome { cluster: 9 },
             Say::Grant,
@@ -267,6 +352,13 @@ mod tests {
                 id: 1,
                 body: b"{}".to_vec(),
             },
+            Say::Found(Found {
+                account: 1,
+                group: 2,
+                created: -3,
+                config: b"{}".to_vec(),
+            }),
+            Say::Taken { group: 2 },
         ];
         for said in all {
             let frame = Bytes::from(said.encode());

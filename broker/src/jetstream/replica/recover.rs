@@ -224,6 +224,13 @@ impl Core {
         }
         if self.settings.cluster.is_none() {
             // Its data stays for the day when the node is part of its cluster again.
+            if let Some(stream) = stream.and_then(|id| self.streams.get(id)) {
+                let name = &stream.config.name;
+                let text = format!(
+                    "Error recreating stream {name:?}: replicas > 1 not supported in non-clustered mode (10074)"
+                );
+                out.log(Level::Warn, &text);
+            }
             return self.log.store.hold_group(group);
         }
         // Members that draw the same timeouts would split every vote.

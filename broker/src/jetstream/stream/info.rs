@@ -74,7 +74,9 @@ impl Stream {
 
     /// Who leads a stream of a single server.
     pub(crate) fn leader(settings: &Settings) -> ClusterInfo {
+        let cluster = settings.cluster.as_ref();
         ClusterInfo {
+            name: cluster.map_or_else(String::new, |one| one.name.clone()),
             leader: settings.server_name.clone(),
             ..ClusterInfo::default()
         }

@@ -39,9 +39,14 @@ fn settings(node: NodeId) -> Settings {
 
 impl Nodes {
     pub(super) fn new(count: u64) -> Self {
-        let open = |node| (node, Rig::open(FaultDisk::new(), settings(node), START));
+        Self::on((1..=count).map(|_| FaultDisk::new()))
+    }
+
+    /// The same, with these disks.
+    pub(super) fn on(disks: impl IntoIterator<Item = FaultDisk>) -> Self {
+        let open = |(node, disk)| (node, Rig::open(disk, settings(node), START));
         Self {
-            up: (1..=count).map(open).collect(),
+            up: (1..).zip(disks).map(open).collect(),
             down: BTreeMap::new(),
             frames: VecDeque::new(),
             cut: BTreeSet::new(),

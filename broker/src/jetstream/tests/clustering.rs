@@ -1,6 +1,10 @@
 //! A cluster of cores: how it begins, who answers, and what operators do.
 
+use jetwake_storage::FaultDisk;
+
 use super::cluster::Nodes;
+use super::rig::{Rig, SECOND, START};
+use crate::jetstream::Settings;
 
 const R3: &str = r#"{"name":"S","subjects":["s.>"],"num_replicas":3}"#;
 
@@ -116,4 +120,88 @@ fn leadership_is_handed_over() {
         refused.contains("preferred server \\\"zz\\\" not known"),
         "{refused}"
     );
+}
+
+#[test]
+fn consumers_show_their_groups() {
+    let mut nodes = cluster(3);
+    nodes.api(1, "STREAM.CREATE.S", R3);
+    let body = r#"{"stream_name":"S","config":{"durable_name":"D","ack_policy":"explicit"}}"#;
+    let created = nodes.api(2, "CONSUMER.DURABLE.CREATE.S.D", body);
+    let created: serde_json::Value = serde_json::from_str(&created).unwrap();
+    let group = created["cluster"]["raft_group"].as_str().unwrap();
+    assert!(group.starts_with("C-R3F-") && group.len() == 14, "{group}");
+    let info = nodes.api(3, "CONSUMER.INFO.S.D", "");
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(info["cluster"]["raft_group"], *group);
+    assert_eq!(info["cluster"]["replicas"].as_array().unwrap().len(), 2);
+    let body = r#"{"stream_name":"S","config":{"ack_policy":"explicit","inactive_threshold":100000000000}}"#;
+    let created = nodes.api(1, "CONSUMER.CREATE.S", body);
+    let created: serde_json::Value = serde_json::from_str(&created).unwrap();
+    assert_eq!(
+        created["cluster"].as_object().unwrap().len(),
+        2,
+        "{created}"
+    );
+}
+
+#[test]
+fn of_two_streams_that_want_the_same_at_once_one_gets_it() {
+    let mut nodes = cluster(3);
+    for (name, subject) in [("A", "x.>"), ("B", "x.a")] {
+        let config = format!(r#"{{"name":"{name}","subjects":["{subject}"],"num_replicas":3}}"#);
+        let path = format!("$JS.API.STREAM.CREATE.{name}");
+        nodes
+            .node(2)
+            .send(&path, &format!("_INBOX.{name}"), "", &config);
+    }
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        nodes.pass(50_000_000);
+        let sent = nodes.node(2).take();
+        answers.extend(
+            sent.into_iter()
+                .filter(|one| one.route.starts_with("_INBOX.")),
+        );
+    }
+    let created = |one: &&super::rig::Sent| one.payload.contains("\"did_create\":true");
+    assert_eq!(answers.iter().filter(created).count(), 1, "{answers:?}");
+    let refused = answers.iter().filter(|one| one.payload.contains("10065"));
+    assert_eq!(refused.count(), 1, "{answers:?}");
+}
+
+/// The disk of a server without a cluster that has a stream with a message.
+fn with_a_stream(later: i64) -> FaultDisk {
+    let mut rig = Rig::open(FaultDisk::new(), Settings::default(), START + later);
+    let config = r#"{"name":"OLD","subjects":["old.>"],"num_replicas":1}"#;
+    rig.send("$JS.API.STREAM.CREATE.OLD", "_INBOX.1", "", config);
+    rig.settle();
+    rig.send("old.x", "_INBOX.1", "", "kept");
+    rig.settle();
+    rig.disk.crash(1)
+}
+
+#[test]
+fn streams_from_before_the_cluster_are_taken_over() {
+    let disks = [FaultDisk::new(), with_a_stream(1), with_a_stream(2)];
+    let mut nodes = Nodes::on(disks);
+    nodes.meet();
+    nodes.pass(4 * SECOND);
+    let names = nodes.api(1, "STREAM.NAMES", "");
+    assert!(names.contains("\"streams\":[\"OLD\"]"), "{names}");
+    let info = nodes.api(1, "STREAM.INFO.OLD", "");
+    assert!(info.contains("\"messages\":1"), "{info}");
+    assert!(
+        info.contains("\"cluster\":{\"name\":\"C\",\"leader\":\"n"),
+        "{info}"
+    );
+    let refused = |node: u64, nodes: &mut Nodes| {
+        let lines = &nodes.node(node).out.lines;
+        lines.iter().any(|line| line.contains("is not taken over"))
+    };
+    let refused: Vec<u64> = (1..=3).filter(|node| refused(*node, &mut nodes)).collect();
+    assert!(refused == [2] || refused == [3], "{refused:?}");
+    let grown = r#"{"name":"OLD","subjects":["old.>"],"num_replicas":2}"#;
+    let grown = nodes.api(1, "STREAM.UPDATE.OLD", grown);
+    assert!(grown.contains("\"num_replicas\":2"), "{grown}");
 }
