@@ -84,6 +84,11 @@ impl Core {
                 self.streams.forget_name(id);
                 continue;
             }
+            let group = self.streams.get(id).and_then(|one| one.group);
+            if group.is_some_and(|group| self.cluster.meta.by_group(group).is_some()) {
+                // One from before the cluster may have the same name.
+                self.streams.claim_name(id);
+            }
             self.streams.index(id);
             let group = self.streams.get(id).and_then(|one| one.group);
             let replica = group.and_then(|group| self.log.replicas.get(group));

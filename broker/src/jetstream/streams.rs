@@ -36,6 +36,14 @@ impl Streams {
         self.index(id);
     }
 
+    /// Gives a stream its name, whichever had it.
+    pub(crate) fn claim_name(&mut self, id: u32) {
+        if let Some(stream) = self.get(id) {
+            let key = (stream.account, stream.config.name.clone());
+            self.names.insert(key, id);
+        }
+    }
+
     /// Takes note of the subjects of a stream, which may have changed.
     pub(crate) fn index(&mut self, id: u32) {
         let slot = (id as usize).checked_sub(1);
