@@ -54,6 +54,16 @@ impl Message {
         )
     }
 
+    /// The term that the sender votes in, if the message gives its vote away.
+    #[cfg(test)]
+    pub fn gives_vote(&self) -> Option<u64> {
+        let Body::Engine(one) = &self.0 else {
+            return None;
+        };
+        let vote = one.get_msg_type() == MessageType::MsgRequestVoteResponse && !one.reject;
+        vote.then_some(one.term)
+    }
+
     /// Appends the bytes.
     pub fn encode(&self, into: &mut Vec<u8>) {
         let one = match &self.0 {

@@ -20,6 +20,8 @@ use crate::jetstream::entry::Entry;
 use crate::jetstream::io::{AccountId, Outbox, Outgoing, Timestamp};
 use crate::jetstream::replica::held::Parcel;
 use crate::jetstream::replica::payload::Payload;
+#[cfg(test)]
+use crate::jetstream::replica::planted;
 use crate::jetstream::replica::replicas::Replicas;
 use crate::jetstream::replica::{META, Replica};
 
@@ -246,6 +248,10 @@ impl Log {
 
     /// Appends what a member of a group may not forget.
     pub(crate) fn append_hard(&mut self, group: GroupId, hard: &HardState) -> Option<Lsn> {
+        #[cfg(test)]
+        if planted::has(planted::Bug::ForgetsVotes) {
+            return None;
+        }
         let &HardState { term, vote, commit } = hard;
         self.note(group, &Entry::Hard { term, vote, commit })
     }
@@ -400,6 +406,8 @@ impl Log {
         out: &mut dyn Outbox,
     ) {
         let position = end.or_else(|| self.commits.last());
+        #[cfg(test)]
+        let position = position.filter(|_| !planted::has(planted::Bug::DeliversEarly));
         for parcel in held {
             match position {
                 Some(position) => {

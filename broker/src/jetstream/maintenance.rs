@@ -377,7 +377,9 @@ impl Core {
             // What consumers gathered for the log belongs before the position, or it would be performed twice.
             self.with_stream(*id, now, out, Stream::flush_consumers);
         }
-        let members = self.hold_members(&retire);
+        let Some(members) = self.hold_members(&retire, now, out) else {
+            return;
+        };
         let noted = groups.into_iter().filter_map(|(group, id)| {
             let stream = self.streams.get(id)?;
             let local = stream.replicated.is_none();
@@ -396,11 +398,18 @@ impl Core {
     }
 
     /// Stops applying what these groups commit, and writes once more what is in their logs and not applied.
-    fn hold_members(&mut self, retire: &Retire) -> Vec<GroupId> {
+    /// If there is no room for that, the round is over: journal files that hold promises must not go.
+    fn hold_members(
+        &mut self,
+        retire: &Retire,
+        now: Timestamp,
+        out: &mut dyn Outbox,
+    ) -> Option<Vec<GroupId>> {
         let mut members = self.log.replicas.numbers();
         // This node's number is kept with the group of all nodes, also if it does not belong to that yet.
         members.extend((!members.contains(&META)).then_some(META));
         members.retain(|group| retire.groups.binary_search(group).is_ok());
+        let mut complete = true;
         for group in &members {
             let Some(replica) = self.log.replicas.get_mut(*group) else {
                 continue;
@@ -409,14 +418,20 @@ impl Core {
             let settled = replica.settled().0;
             for entry in replica.consensus.entries_after(settled) {
                 let Some(appended) = self.log.append_entry(*group, &entry, true) else {
-                    continue;
+                    complete = false;
+                    break;
                 };
                 if let Some(replica) = self.log.replicas.get_mut(*group) {
                     replica.move_place(entry.index, appended.location);
                 }
             }
         }
-        members
+        if complete {
+            return Some(members);
+        }
+        self.release_members(&members, now, out);
+        self.maintenance.next_round = Some(now.saturating_add(RETRY_FULL));
+        None
     }
 
     /// Goes on applying what was committed meanwhile.

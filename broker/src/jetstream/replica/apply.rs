@@ -31,6 +31,8 @@ impl Core {
         if entry.index <= replica.applied.0 {
             return;
         }
+        #[cfg(test)]
+        replica.audit.push(entry.clone());
         let location = replica.take_place(entry.index);
         let stream = replica.stream;
         match entry.kind {

@@ -6,6 +6,8 @@
 use bytes::Bytes;
 use jetwake_storage::{Lsn, Purpose};
 
+#[cfg(test)]
+use super::planted;
 use super::replicas::Unsynced;
 use crate::consensus::{Message, NodeId, Ready};
 use crate::jetstream::core::Core;
@@ -16,6 +18,8 @@ use crate::jetstream::log::GroupId;
 pub(crate) const TICK: i64 = 100_000_000;
 /// The first byte of a frame with messages of groups: each group u64, length u32, message.
 pub(crate) const CONSENSUS: u8 = 1;
+/// Most bytes that a record has beyond an entry's data.
+const HEAD: usize = 256;
 
 impl Core {
     /// Takes the groups as far as they get without the disk and without other nodes, and sends what they have to say.
@@ -30,6 +34,12 @@ impl Core {
         }
         while let Some(group) = self.log.replicas.next_dirty() {
             while let Some(ready) = self.ready_of(group) {
+                if !self.has_room(&ready) {
+                    if let Some(replica) = self.log.replica(group) {
+                        replica.stalled = Some(ready);
+                    }
+                    break;
+                }
                 self.take_ready(group, ready, now, out);
             }
         }
@@ -40,13 +50,21 @@ impl Core {
     }
 
     fn ready_of(&mut self, group: GroupId) -> Option<Ready> {
-        self.log.replicas.get_mut(group)?.consensus.ready()
+        let replica = self.log.replicas.get_mut(group)?;
+        replica.stalled.take().or_else(|| replica.consensus.ready())
+    }
+
+    /// Whether all that a step wants written can be: half of it must not count as durable.
+    fn has_room(&mut self, ready: &Ready) -> bool {
+        let writes = !ready.entries.is_empty() || ready.hard.is_some();
+        let entries = ready.entries.iter().map(|one| one.data.len() + HEAD);
+        !writes || self.log.takes(entries.sum(), Purpose::Free)
     }
 
     fn any_awake(&self) -> bool {
         let numbers = self.log.replicas.numbers();
         let mut groups = numbers.iter().filter_map(|one| self.log.replicas.get(*one));
-        groups.any(|one| !one.consensus.is_asleep())
+        groups.any(|one| one.stalled.is_some() || !one.consensus.is_asleep())
     }
 
     fn send_frames(&mut self, out: &mut dyn Outbox) {
@@ -83,6 +101,8 @@ impl Core {
                 replica.place(entry.index, appended.location);
             }
         }
+        #[cfg(test)]
+        let after_sync = self.answer_early(group, after_sync);
         let waits = !entries.is_empty() || must_sync || self.log.replicas.is_unsynced(group);
         if waits {
             self.log.replicas.unsynced.push_back(Unsynced {
@@ -109,6 +129,21 @@ impl Core {
                 _ => self.apply_entry(group, &entry, now, out),
             }
         }
+    }
+
+    #[cfg(test)]
+    fn answer_early(
+        &mut self,
+        group: GroupId,
+        messages: Vec<(NodeId, Message)>,
+    ) -> Vec<(NodeId, Message)> {
+        if !planted::has(planted::Bug::AnswersBeforeSync) {
+            return messages;
+        }
+        for (to, message) in &messages {
+            self.log.replicas.say(*to, group, message);
+        }
+        Vec::new()
     }
 
     /// The group's steps up to `number` are durable.
@@ -143,9 +178,9 @@ impl Core {
         replicas.next_tick = None;
         for group in replicas.numbers() {
             if let Some(replica) = replicas.get_mut(group)
-                && !replica.consensus.is_asleep()
+                && (replica.stalled.is_some() || !replica.consensus.is_asleep())
             {
-                if replica.may_lead() {
+                if replica.may_lead() && replica.stalled.is_none() {
                     replica.consensus.tick();
                 }
                 replicas.touch(group);
@@ -185,7 +220,10 @@ impl Core {
                 continue;
             };
             // What finds no room on the disk was never received; a log with damage does not vote.
-            if (full && message.has_entries()) || (replica.damaged_to > 0 && message.asks_vote()) {
+            if (full && message.has_entries())
+                || replica.stalled.is_some()
+                || (replica.damaged_to > 0 && message.asks_vote())
+            {
                 continue;
             }
             replica.consensus.step(from, message);

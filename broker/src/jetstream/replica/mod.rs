@@ -12,6 +12,8 @@ pub(crate) mod hooks;
 pub(crate) mod member;
 pub(crate) mod mend;
 pub(crate) mod payload;
+#[cfg(test)]
+pub(crate) mod planted;
 pub(crate) mod recover;
 pub(crate) mod refetch;
 pub(crate) mod replicas;
@@ -91,6 +93,11 @@ pub(crate) struct Replica {
     pub(crate) fetching: bool,
     /// The last committed entry that was not applied because of that.
     pub(crate) passed_over: u64,
+    /// A step that finds no room on the disk: until it does, the member does nothing.
+    pub(crate) stalled: Option<consensus::Ready>,
+    /// What was applied since somebody looked.
+    #[cfg(test)]
+    pub(crate) audit: Vec<consensus::Entry>,
 }
 
 impl Replica {

@@ -29,6 +29,8 @@ pub(crate) struct Reborn {
     pub(crate) log: BTreeMap<u64, (u64, EntryKind, Bytes, Location)>,
     /// Entries up to this index were there and cannot be read any more.
     damaged_to: u64,
+    /// A record of what it may not forget cannot be read.
+    hurt: bool,
 }
 
 /// All members, by group.
@@ -49,6 +51,11 @@ impl Reborn {
     pub(crate) fn replay(&mut self, item: &ReplayRecord<'_>) -> Result<(), Malformed> {
         let record = &item.record;
         let again = matches!(record.kind, Kind::MessageAgain | Kind::ControlAgain(_));
+        if record.index == 0 && item.damaged {
+            // What it promised is not known: it waits for the next entry that the others commit.
+            self.hurt = true;
+            return Ok(());
+        }
         if record.index == 0 {
             if let Entry::Hard { term, vote, commit } = Entry::decode(record.payload)? {
                 self.member.hard = newer(self.member.hard, HardState { term, vote, commit });
@@ -114,6 +121,7 @@ impl Reborn {
             shadow,
             log,
             mut damaged_to,
+            hurt,
         } = self;
         let applied = member.applied;
         let mut entries = Vec::new();
@@ -132,7 +140,14 @@ impl Reborn {
                 data,
             });
         }
+        #[cfg(test)]
+        if super::planted::has(super::planted::Bug::LosesTail) {
+            entries.pop();
+        }
         let last = applied.0 + entries.len() as u64;
+        if hurt {
+            damaged_to = damaged_to.max(last + 1);
+        }
         let mut hard = member.hard;
         hard.commit = hard.commit.clamp(applied.0, last);
         let start = Start {
@@ -161,6 +176,9 @@ impl Reborn {
             held: None,
             fetching: member.fetching,
             passed_over: 0,
+            stalled: None,
+            #[cfg(test)]
+            audit: Vec::new(),
         })
     }
 }

@@ -15,6 +15,7 @@ mod recovery;
 mod replication;
 mod rewrite;
 mod rig;
+mod sim;
 mod space;
 mod ttl;
 mod watchers;

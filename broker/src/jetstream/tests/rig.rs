@@ -37,7 +37,7 @@ pub(super) struct Recorder {
     pub(super) lines: Vec<String>,
     /// What is to go to other nodes.
     pub(super) frames: Vec<(NodeId, Vec<u8>)>,
-    random: u64,
+    pub(super) random: u64,
 }
 
 impl Outbox for Recorder {
@@ -138,13 +138,26 @@ impl Rig {
     }
 
     pub(super) fn open(disk: FaultDisk, settings: Settings, now: Timestamp) -> Self {
+        Self::open_with(disk, settings, now, 0)
+    }
+
+    /// The same, with randomness of its own.
+    pub(super) fn open_with(
+        disk: FaultDisk,
+        settings: Settings,
+        now: Timestamp,
+        random: u64,
+    ) -> Self {
         let mut options = Options::new(7);
         // Small files, so that a test comes to the end of several.
         (options.journal_first, options.journal_max) = (16 << 10, 32 << 10);
         options.pack_least = 0;
         let opened = Store::open(Arc::new(disk.clone()), Path::new("/js"), options);
         let (opened, writer) = JetStreamStore::split(opened.unwrap());
-        let mut out = Recorder::default();
+        let mut out = Recorder {
+            random,
+            ..Recorder::default()
+        };
         let core = JetStream::new(settings.clone(), opened, now, &mut out);
         Self {
             core,
