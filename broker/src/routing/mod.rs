@@ -27,7 +27,7 @@ pub use account::{Account, Accounts, Changed, Listens};
 pub use cache::LookupCache;
 pub use matches::{Group, Matches};
 pub use remote::PeerId;
-pub use shown::Announce;
+pub use shown::{Announce, Show};
 pub use table::Table;
 pub use trie::{SubId, Trie};
 pub use watches::Change;

@@ -10,12 +10,14 @@ use super::matches::Matches;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerId(pub u64);
 
+/// A queue group and its members on each node.
+type Members = (Arc<[u8]>, Vec<(PeerId, u32)>);
+
 /// The nodes that listen to one filter.
 #[derive(Debug, Default)]
 pub(super) struct Remote {
     plain: Vec<PeerId>,
-    /// Members on each node.
-    queues: Vec<(Arc<[u8]>, Vec<(PeerId, u32)>)>,
+    queues: Vec<Members>,
 }
 
 impl Remote {

@@ -4,6 +4,9 @@
 /// time, each tells it before it sends anything, whichever was first. So many do not do that at once.
 const PLAIN_MAX: u32 = 64;
 
+/// Gets what other nodes are told: filter, queue group, and how much.
+pub type Show<'s> = dyn FnMut(&[u8], Option<&[u8]>, i32) + 's;
+
 /// What other nodes are told about a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announce {
@@ -63,7 +66,7 @@ impl Shown {
         count
     }
 
-    pub(super) fn show(&self, filter: &[u8], show: &mut dyn FnMut(&[u8], Option<&[u8]>, i32)) {
+    pub(super) fn show(&self, filter: &[u8], show: &mut Show<'_>) {
         if self.plain > 0 {
             show(filter, None, self.plain.min(PLAIN_MAX) as i32);
         }

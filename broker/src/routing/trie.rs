@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use super::matches::Matches;
 use super::members::Members;
 use super::remote::{PeerId, Remote};
-use super::shown::{Announce, Shown};
+use super::shown::{Announce, Show, Shown};
 
 /// Names a subscription for its removal. Unique within an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -198,7 +198,7 @@ impl<S: Clone, L: Copy + Eq> Trie<S, L> {
     }
 
     /// Calls `show` with everything that other nodes are told: filter, queue group, and how much.
-    pub fn show(&self, show: &mut dyn FnMut(&[u8], Option<&[u8]>, i32)) {
+    pub fn show(&self, show: &mut Show<'_>) {
         let mut path = Vec::new();
         let mut ways = Vec::new();
         self.root.ways(0, &mut ways);
@@ -494,7 +494,7 @@ impl<S, L> Leaf<S, L> {
             && self.remote.is_none()
     }
 
-    fn show(&self, filter: &[u8], show: &mut dyn FnMut(&[u8], Option<&[u8]>, i32)) {
+    fn show(&self, filter: &[u8], show: &mut Show<'_>) {
         self.shown.show(filter, show);
         for (name, members) in &self.queues {
             let weight = i32::try_from(members.len()).unwrap_or(i32::MAX);

@@ -257,7 +257,10 @@ fn append_key(key: &mut Vec<u8>, account: u32, filter: &[u8], queue: Option<&[u8
     }
 }
 
-fn read_key(key: &[u8]) -> Option<(u32, &[u8], Option<&[u8]>)> {
+/// Account, filter and queue group.
+type Key<'k> = (u32, &'k [u8], Option<&'k [u8]>);
+
+fn read_key(key: &[u8]) -> Option<Key<'_>> {
     let (account, rest) = key.split_first_chunk()?;
     let (length, rest) = rest.split_first_chunk()?;
     let (filter, queue) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
