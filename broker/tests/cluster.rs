@@ -11,14 +11,16 @@ async fn publish(
     subject: &str,
     payload: String,
 ) -> Option<u64> {
-    for _ in 0..50 {
+    // Between two leaders nobody takes it.
+    let mut attempts = tokio::time::interval(Duration::from_millis(50));
+    for _ in 0..200 {
+        attempts.tick().await;
         let sent = jetstream.publish(subject.to_owned(), payload.clone().into());
         if let Ok(ack) = sent.await
             && let Ok(ack) = ack.await
         {
             return Some(ack.sequence);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     None
 }
