@@ -165,14 +165,14 @@ impl Core {
     fn tend_streams(&mut self, now: Timestamp, out: &mut dyn Outbox) {
         for group in self.log.replicas.numbers() {
             if group != META {
-                self.tend_stream(group, out);
+                self.tend_stream(group);
             }
         }
         self.tend_local(now, out);
         self.begin_fetches(now, out);
     }
 
-    fn tend_stream(&mut self, group: GroupId, out: &mut dyn Outbox) {
+    fn tend_stream(&mut self, group: GroupId) {
         let (Some(replica), Some((_, assigned))) = (
             self.log.replicas.get(group),
             self.cluster.meta.by_group(group),
@@ -228,6 +228,5 @@ impl Core {
             return;
         }
         self.change_members(group, Change::Remove(extra));
-        out.send(extra, Lane::Main, &Say::Gone { group }.encode());
     }
 }

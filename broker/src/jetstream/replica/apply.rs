@@ -6,9 +6,10 @@ use jetwake_storage::{Insert, Location, Lsn};
 use super::META;
 use super::payload::Payload;
 use crate::consensus::{self, EntryKind};
+use crate::jetstream::cluster::wire::Say;
 use crate::jetstream::core::Core;
 use crate::jetstream::entry::Entry;
-use crate::jetstream::io::{Level, Outbox, Timestamp};
+use crate::jetstream::io::{Lane, Level, Outbox, Timestamp};
 use crate::jetstream::log::GroupId;
 use crate::jetstream::recover::replay_message;
 
@@ -38,7 +39,14 @@ impl Core {
         match entry.kind {
             EntryKind::Empty => {}
             EntryKind::Change => {
-                replica.membership = replica.consensus.apply_change(entry);
+                let now_in = replica.consensus.apply_change(entry);
+                let before = std::mem::replace(&mut replica.membership, now_in.clone());
+                let leads = replica.standing.serving && group != META;
+                let left = before.voters.iter().chain(&before.learners);
+                // Not sooner: their votes may have been needed for it.
+                for node in left.filter(|node| leads && !now_in.contains(**node)) {
+                    out.send(*node, Lane::Main, &Say::Gone { group }.encode());
+                }
                 self.cluster.look = Some(now);
             }
             EntryKind::Data if group == META => self.apply_meta(entry, now, out),
