@@ -18,6 +18,8 @@ const SECOND: i64 = 1_000_000_000;
 pub(crate) struct Boot {
     /// Who may found a cluster, as far as this node is concerned; itself, perhaps.
     granted: NodeId,
+    /// Its name.
+    granted_name: String,
     /// Who agreed to this node.
     grants: BTreeSet<NodeId>,
 }
@@ -99,11 +101,16 @@ impl Core {
         let agreed = known.iter().filter(|(_, state)| state.granted == me);
         let agreed: Vec<NodeId> = agreed.map(|(peer, _)| peer.id).collect();
         let granted = self.cluster.boot.granted;
-        if granted != me && self.cluster.reaches(me, granted) {
+        if granted != me && granted != 0 {
+            // That one may have founded a cluster, wherever it is now.
             return;
         }
         if granted != me {
             self.cluster.boot.granted = me;
+            self.cluster
+                .boot
+                .granted_name
+                .clone_from(&self.settings.server_name);
             self.cluster.boot.grants.clear();
             return self.introduce_to_all(out);
         }
@@ -170,12 +177,14 @@ impl Core {
             .near
             .get(&from)
             .is_some_and(|one| one.peer.name < self.settings.server_name);
-        if granted == from
-            || granted == 0
-            || (granted == me && lower)
-            || !self.cluster.reaches(me, granted)
-        {
+        // One founder only, also if it cannot be reached any more: it may have begun. If it has not, it asks again, with
+        // another number if its directory is another.
+        let asker = self.cluster.near.get(&from);
+        let asker = asker.map_or_else(String::new, |one| one.peer.name.clone());
+        let again = granted != me && asker == self.cluster.boot.granted_name;
+        if granted == from || granted == 0 || (granted == me && lower) || again {
             self.cluster.boot.granted = from;
+            self.cluster.boot.granted_name = asker;
             self.cluster.boot.grants.clear();
             self.introduce(from, out);
         }

@@ -32,6 +32,7 @@ impl Core {
             while self.log.replicas.next_dirty().is_some() {}
             return;
         }
+        let driven = self.log.replicas.any_dirty();
         while let Some(group) = self.log.replicas.next_dirty() {
             while let Some(ready) = self.ready_of(group) {
                 if !self.has_room(&ready) {
@@ -43,7 +44,7 @@ impl Core {
                 self.take_ready(group, ready, now, out);
             }
         }
-        if self.log.replicas.next_tick.is_none() && self.any_awake() {
+        if driven && self.log.replicas.next_tick.is_none() && self.any_awake() {
             self.log.replicas.next_tick = Some(now.saturating_add(TICK));
         }
         self.send_frames(out);
