@@ -95,7 +95,9 @@ impl Core {
         let all = known.len() as u64 + 1;
         let majority = expected.unwrap_or(0).max(self.expects()).max(all) / 2 + 1;
         let name = &self.settings.server_name;
-        if all < majority || known.iter().any(|(peer, _)| peer.name < *name) {
+        let first = known.iter().all(|(peer, _)| peer.name > *name);
+        // Whoever was agreed to goes on, although one with a lower name has come.
+        if all < majority || !(first || self.cluster.boot.granted == me) {
             return;
         }
         let agreed = known.iter().filter(|(_, state)| state.granted == me);
@@ -152,11 +154,9 @@ impl Core {
 
     /// Another node says how it stands.
     pub(crate) fn hear_state(&mut self, from: NodeId, state: NodeState, out: &mut dyn Outbox) {
-        let me = self.node;
         let Some(near) = self.cluster.near.get_mut(&from) else {
             return;
         };
-        let asks = state.granted == from && state.cluster == 0;
         if state.cluster != 0
             && self.cluster.meta.cluster != 0
             && state.cluster != self.cluster.meta.cluster
@@ -167,27 +167,45 @@ impl Core {
             );
             out.log(Level::Error, &text);
         }
+        let gave_up = state.cluster == 0 && state.granted != 0 && state.granted != from;
         near.state = Some(state);
-        if !asks || !self.is_homeless() {
+        if gave_up && self.cluster.boot.granted == from {
+            // It has agreed to another one itself.
+            self.cluster.boot.granted = 0;
+        }
+        self.agree(out);
+    }
+
+    /// Agrees to the node with the lowest name that asks. To one only, also if that cannot be reached any more: it may have
+    /// begun. If it has not, it asks again, with another number if its directory is another.
+    fn agree(&mut self, out: &mut dyn Outbox) {
+        if !self.is_homeless() {
             return;
         }
-        let granted = self.cluster.boot.granted;
-        let lower = self
-            .cluster
-            .near
-            .get(&from)
-            .is_some_and(|one| one.peer.name < self.settings.server_name);
-        // One founder only, also if it cannot be reached any more: it may have begun. If it has not, it asks again, with
-        // another number if its directory is another.
-        let asker = self.cluster.near.get(&from);
-        let asker = asker.map_or_else(String::new, |one| one.peer.name.clone());
-        let again = granted != me && asker == self.cluster.boot.granted_name;
-        if granted == from || granted == 0 || (granted == me && lower) || again {
-            self.cluster.boot.granted = from;
-            self.cluster.boot.granted_name = asker;
-            self.cluster.boot.grants.clear();
-            self.introduce(from, out);
+        let near = self.cluster.near.values();
+        let asking = near.filter(|one| {
+            let state = one.state.as_ref();
+            state.is_some_and(|state| state.granted == one.peer.id && state.cluster == 0)
+        });
+        let Some(first) = asking
+            .map(|one| &one.peer)
+            .min_by(|a, b| a.name.cmp(&b.name))
+        else {
+            return;
+        };
+        let boot = &self.cluster.boot;
+        let free = boot.granted == 0;
+        let own = boot.granted == self.node && first.name < self.settings.server_name;
+        let again = boot.granted != first.id && boot.granted_name == first.name;
+        if !free && !own && !again {
+            return;
         }
+        let (id, name) = (first.id, first.name.clone());
+        self.cluster.boot.granted = id;
+        self.cluster.boot.granted_name = name;
+        self.cluster.boot.grants.clear();
+        // Also to those that had agreed to this node.
+        self.introduce_to_all(out);
     }
 
     /// The leader of a cluster adds this node.
