@@ -356,10 +356,9 @@ fn the_log_says_who_the_cluster_is_and_who_comes_and_goes() {
         .unwrap();
     other.line(" - Route connection created").unwrap();
     other.signal("KILL").unwrap();
-    first
-        .server
-        .next_line("- Router connection closed: Client Closed - Remote: n1")
-        .unwrap();
+    // The end of a killed process is a closed connection or a reset one, as its last bytes were read or not.
+    let closed = first.server.next_line(" - Remote: n1").unwrap();
+    assert!(closed.contains("- Router connection closed: "), "{closed}");
     let refused = free_port().unwrap();
     let mut alone = dial(
         dir.path(),
