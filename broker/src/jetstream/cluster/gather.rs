@@ -84,7 +84,7 @@ impl Call<'_> {
         let gathers = &mut self.core.cluster.gathers;
         gathers.last_id += 1;
         let id = gathers.last_id;
-        let own = self.core.tell(account, names, now, self.out);
+        let own = self.core.tell(account, names, now);
         let ask = Say::Ask {
             id,
             account,
@@ -112,13 +112,7 @@ impl Call<'_> {
 
 impl Core {
     /// What this node says when it is asked.
-    pub(crate) fn tell(
-        &mut self,
-        account: AccountId,
-        names: &[String],
-        now: Timestamp,
-        out: &mut dyn Outbox,
-    ) -> Vec<u8> {
+    pub(crate) fn tell(&mut self, account: AccountId, names: &[String], now: Timestamp) -> Vec<u8> {
         let used = *self.account(account);
         let mut told = Told {
             memory: used.memory,
@@ -148,7 +142,6 @@ impl Core {
             let json = String::from_utf8_lossy(&json).into_owned();
             told.streams.insert(name.clone(), json);
         }
-        let _ = out;
         // Numbers and texts always have a JSON form.
         serde_json::to_vec(&told).unwrap_or_default()
     }

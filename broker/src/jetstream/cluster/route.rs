@@ -96,7 +96,6 @@ impl Core {
         match said {
             Say::State(state) => self.hear_state(from, state, out),
             Say::Welcome { cluster } => self.hear_welcome(cluster, out),
-            Say::Grant => {}
             Say::Request {
                 hops,
                 config,
@@ -129,7 +128,7 @@ impl Core {
             }
             Say::Gone { group } => self.hear_gone(group, now, out),
             Say::Ask { id, account, names } => {
-                let body = self.tell(account, &names, now, out);
+                let body = self.tell(account, &names, now);
                 out.send(from, Lane::Main, &Say::Tell { id, body }.encode());
             }
             Say::Tell { id, body } => self.hear_tell(id, from, &body, now, out),

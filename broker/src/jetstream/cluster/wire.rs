@@ -9,7 +9,6 @@ use crate::jetstream::log::GroupId;
 
 const STATE: u8 = 2;
 const WELCOME: u8 = 3;
-const GRANT: u8 = 4;
 const REQUEST: u8 = 5;
 const ANSWER: u8 = 6;
 const LEADS: u8 = 7;
@@ -92,8 +91,6 @@ pub(crate) enum Say {
     State(NodeState),
     /// The receiver becomes a member of this cluster, if it belongs to none.
     Welcome { cluster: u64 },
-    /// The receiver may found a cluster, as far as this node is concerned.
-    Grant,
     /// A request to be answered there, forwarded so many times; with a configuration that was found good already, if
     /// there is one.
     Request {
@@ -153,7 +150,6 @@ impl Say {
                 into.push(WELCOME);
                 put_u64(&mut into, *cluster);
             }
-            Self::Grant => into.push(GRANT),
             Self::Request {
                 hops,
                 config,
@@ -237,7 +233,6 @@ impl Say {
             WELCOME => Self::Welcome {
                 cluster: from.u64()?,
             },
-            GRANT => Self::Grant,
             REQUEST => Self::Request {
                 hops: from.u8()?,
                 config: from.bytes()?.to_vec(),
@@ -324,7 +319,6 @@ mod tests {
                 },
             }),
             Say::Welcome { cluster: 9 },
-            Say::Grant,
             Say::Request {
                 hops: 1,
                 config: b"{}".to_vec(),

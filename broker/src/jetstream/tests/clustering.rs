@@ -205,3 +205,26 @@ fn streams_from_before_the_cluster_are_taken_over() {
     let grown = nodes.api(1, "STREAM.UPDATE.OLD", grown);
     assert!(grown.contains("\"num_replicas\":2"), "{grown}");
 }
+
+#[test]
+fn a_stream_shrinks_to_one_replica_and_grows_again() {
+    let mut nodes = cluster(3);
+    nodes.api(1, "STREAM.CREATE.S", R3);
+    let replicas = |nodes: &mut Nodes| {
+        let info = nodes.api(2, "STREAM.INFO.S", "");
+        let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+        let others = info["cluster"]["replicas"].as_array().map_or(0, Vec::len);
+        let current = info["cluster"]["replicas"].as_array().into_iter().flatten();
+        (others, current.filter(|one| one["current"] == true).count())
+    };
+    for (wanted, expected) in [(1, (0, 0)), (3, (2, 2)), (2, (1, 1)), (1, (0, 0))] {
+        let config = format!(r#"{{"name":"S","subjects":["s.>"],"num_replicas":{wanted}}}"#);
+        let changed = nodes.api(3, "STREAM.UPDATE.S", &config);
+        assert!(
+            changed.contains(&format!("\"num_replicas\":{wanted}")),
+            "{changed}"
+        );
+        nodes.pass(6_000_000_000);
+        assert_eq!(replicas(&mut nodes), expected, "{wanted} replicas");
+    }
+}
