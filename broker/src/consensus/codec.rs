@@ -43,6 +43,15 @@ impl Message {
         matches!(&self.0, Body::Engine(one) if !one.entries.is_empty())
     }
 
+    /// The same with its first entries only, as a leader sends it to a member whose log it does not know yet.
+    #[cfg(test)]
+    pub(crate) fn cut(mut self, count: usize) -> Self {
+        if let Body::Engine(one) = &mut self.0 {
+            one.mut_entries().truncate(count);
+        }
+        self
+    }
+
     /// Whether it asks for a vote.
     pub fn asks_vote(&self) -> bool {
         let Body::Engine(one) = &self.0 else {

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -40,7 +41,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
+    change: Change,
     _data: TemporaryDir,
+}
+
+/// What every node's settings go through.
+struct Change(Box<dyn Fn(Builder) -> Builder + Send + Sync>);
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Change")
+    }
 }
 
 /// One place in the cluster.
@@ -76,25 +87,29 @@ impl Cluster {
     /// it. JetStream is on and does not wait for the disk.
     ///
     /// # Errors
-    /// When a node does not start.
+    /// When a node does not start, or the cluster is not complete after 20 seconds.
     pub async fn start(count: usize) -> Result<Self, StartError> {
         Self::start_with(count, |builder| builder).await
     }
 
-    /// The same; `change` sees every node's settings.
+    /// The same; `change` sees every node's settings, also when it is started again.
     ///
     /// # Errors
     /// When a node does not start.
     pub async fn start_with(
         count: usize,
-        change: impl Fn(Builder) -> Builder,
+        change: impl Fn(Builder) -> Builder + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let data = TemporaryDir::make(random::number()).map_err(StartError::TemporaryDir)?;
         // Every node is told of all others before the first one is there.
         let reserved: Result<Vec<TcpListener>, _> = (0..count)
             .map(|_| TcpListener::bind("127.0.0.1:0"))
             .collect();
-        let reserved = reserved.map_err(StartError::Thread)?;
+        let reserved = reserved.map_err(|error| StartError::Route {
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+            error,
+        })?;
         let addresses: Vec<SocketAddr> = reserved
             .iter()
             .filter_map(|one| one.local_addr().ok())
@@ -117,13 +132,17 @@ impl Cluster {
             node.server = Some(server);
             nodes.push(node);
         }
-        let cluster = Self { nodes, _data: data };
-        cluster.wait(count).await;
+        let cluster = Self {
+            nodes,
+            change: Change(Box::new(change)),
+            _data: data,
+        };
+        cluster.wait(count).await?;
         Ok(cluster)
     }
 
     /// Completes when all running nodes belong to a cluster of at least `members` and know its leader.
-    async fn wait(&self, members: usize) {
+    async fn wait(&self, members: usize) -> Result<(), StartError> {
         let all = async {
             for node in &self.nodes {
                 let Some(server) = &node.server else { continue };
@@ -132,8 +151,8 @@ impl Cluster {
                 }
             }
         };
-        // Whoever goes on with less sees for itself what is missing.
-        let _ = tokio::time::timeout(PATIENCE, all).await;
+        let complete = tokio::time::timeout(PATIENCE, all).await;
+        complete.map_err(|_| StartError::NoCluster)
     }
 
     /// How many nodes there are, running or not.
@@ -189,7 +208,7 @@ impl Cluster {
             return Ok(());
         };
         let builder = node.builder(&others);
-        node.server = Some(builder.start().await?);
+        node.server = Some((self.change.0)(builder).start().await?);
         Ok(())
     }
 

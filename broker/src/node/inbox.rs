@@ -1,7 +1,7 @@
 //! The mailbox of the JetStream thread: connections, the disk thread and background jobs put mail in, the thread
 //! takes everything out at once. While the thread rests, the mailbox keeps its [`Desk`] and lends it to guests.
 //!
-//! Bound: [`HIGH_WATER`] bytes of messages. Beyond it a connection's reader waits before it reads on, so the
+//! Bound: [`HIGH_WATER`] bytes of messages and of other nodes' frames. Beyond it a reader waits before it reads on, so the
 //! publisher's socket fills up: backpressure instead of memory. Mail that is not from clients (durability, jobs,
 //! interest) is never refused; there is little of it.
 
@@ -138,9 +138,11 @@ impl Inbox {
         if queue.closed {
             return;
         }
-        if let Mail::Batch(batch) = &mail {
-            queue.bytes += batch.bytes();
-        }
+        queue.bytes += match &mail {
+            Mail::Batch(batch) => batch.bytes(),
+            Mail::Frames { frames, .. } => frames.iter().map(Bytes::len).sum(),
+            _ => 0,
+        };
         queue.mail.push(mail);
         // A guest wakes the thread when it gives the desk back.
         let wake = queue.sleeping && !queue.away;

@@ -118,6 +118,9 @@ pub enum StartError {
     /// A thread.
     #[error("can't start a thread: {0}")]
     Thread(io::Error),
+    /// The nodes of a [`Cluster`] did not find together.
+    #[error("the nodes did not form a cluster")]
+    NoCluster,
     /// The JetStream thread ended before it was ready.
     #[error("the JetStream thread died at its start")]
     Died,

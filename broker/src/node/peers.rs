@@ -116,7 +116,7 @@ impl Voice {
                     self.main.push((to, Frames::default()));
                     self.main.len() - 1
                 });
-                // One that is too long for the protocol was never made.
+                // One that is too long for the protocol, 256 MiB, is left out; the core makes none.
                 self.main[at].1.push(Kind::JETSTREAM, frame);
             }
         }

@@ -1,10 +1,11 @@
 //! Applies what a group committed. A leader that decided an entry itself has its outcome in the queue, with those who
 //! wait for it; everybody else performs the entry as a recovery does.
 
+use bytes::Bytes;
 use jetwake_storage::{Insert, Location, Lsn};
 
-use super::META;
 use super::payload::Payload;
+use super::{META, OpenBatch};
 use crate::consensus::{self, EntryKind};
 use crate::jetstream::cluster::wire::Say;
 use crate::jetstream::core::Core;
@@ -52,7 +53,7 @@ impl Core {
             EntryKind::Data if group == META => self.apply_meta(entry, now, out),
             EntryKind::Data => {
                 if let Some(stream) = stream {
-                    self.apply_data(group, stream, entry, location, now, out);
+                    self.apply_data(group, stream, &entry.data, location, now, out);
                 }
             }
         }
@@ -69,31 +70,63 @@ impl Core {
         self.perhaps_serve(group, now, out);
     }
 
-    fn apply_data(
+    pub(super) fn apply_data(
         &mut self,
         group: GroupId,
         stream: u32,
-        entry: &consensus::Entry,
+        data: &Bytes,
         location: Option<Location>,
         now: Timestamp,
         out: &mut dyn Outbox,
     ) {
-        match Payload::decode(&entry.data) {
+        let applied = match Payload::decode(data) {
             Ok(Payload::Message(message)) => {
+                self.note_part(group, None, data, location);
                 self.apply_message(group, stream, &message, location, now, out);
+                true
             }
-            Ok(Payload::Control(bytes)) => {
-                let applied = Entry::decode(bytes)
-                    .is_ok_and(|control| self.apply_control(group, stream, &control, now, out));
-                if !applied {
-                    let text = format!("JetStream group {group}: malformed entry {}", entry.index);
-                    out.log(Level::Error, &text);
+            Ok(Payload::Control(bytes)) => Entry::decode(bytes).is_ok_and(|control| {
+                self.note_part(group, Some(&control), data, None);
+                self.apply_control(group, stream, &control, now, out)
+            }),
+            Err(_) => false,
+        };
+        if !applied {
+            let text = format!("JetStream group {group}: malformed entry");
+            out.log(Level::Error, &text);
+        }
+    }
+
+    /// Keeps the parts of a batch that this leader applies, until it is complete or given up.
+    fn note_part(
+        &mut self,
+        group: GroupId,
+        control: Option<&Entry<'_>>,
+        data: &Bytes,
+        location: Option<Location>,
+    ) {
+        let replica = self.log.replica(group);
+        let Some(replica) = replica.filter(|one| one.standing.serving) else {
+            return;
+        };
+        match (control, &mut replica.open_batch) {
+            (Some(Entry::Batch { count }), open) => {
+                *open = (*count > 0).then(|| OpenBatch {
+                    left: *count,
+                    entries: vec![(data.clone(), None)],
+                });
+                let before = replica.whole.unwrap_or(replica.applied);
+                replica.whole = open.as_ref().map(|_| before);
+            }
+            (None, Some(open)) => {
+                open.left = open.left.saturating_sub(1);
+                open.entries.push((data.clone(), location));
+                if open.left == 0 {
+                    replica.open_batch = None;
+                    replica.whole = None;
                 }
             }
-            Err(_) => {
-                let text = format!("JetStream group {group}: malformed entry {}", entry.index);
-                out.log(Level::Error, &text);
-            }
+            _ => {}
         }
     }
 

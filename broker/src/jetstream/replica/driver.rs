@@ -1,7 +1,7 @@
 //! Drives the groups of this node: what consensus wants written, sent and applied, in this order.
 //!
 //! A step's entries go into the journal's batch; a leader's messages leave at once, a follower's when the step is
-//! durable. One sync makes the steps of all groups durable. Everything for one node leaves in one frame a pass.
+//! durable. One sync makes the steps of all groups durable. Everything for one node leaves together, once a pass.
 
 use bytes::Bytes;
 use jetwake_storage::{Lsn, Purpose};
@@ -69,10 +69,10 @@ impl Core {
     }
 
     fn send_frames(&mut self, out: &mut dyn Outbox) {
-        for (node, frame) in self.log.replicas.outgoing() {
-            frame.insert(0, CONSENSUS);
-            out.send(node, Lane::Main, frame);
-            frame.clear();
+        for (node, frames) in self.log.replicas.take_outgoing() {
+            for frame in frames {
+                out.send(node, Lane::Main, &frame);
+            }
         }
     }
 

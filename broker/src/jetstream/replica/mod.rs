@@ -43,6 +43,16 @@ pub(crate) struct Placed {
     pub(crate) location: Location,
 }
 
+/// A batch that its leader has begun to apply. The outcome is in the queue until the last part is committed; whoever is
+/// deposed before that needs the parts, because the next leader may have all of them.
+#[derive(Debug)]
+pub(crate) struct OpenBatch {
+    /// Parts to come.
+    pub(crate) left: u64,
+    /// The entries so far, and where messages lie.
+    pub(crate) entries: Vec<(Bytes, Option<Location>)>,
+}
+
 /// What this member is at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
@@ -79,6 +89,8 @@ pub(crate) struct Replica {
     pub(crate) applied: (u64, u64),
     /// The last entry before a batch that is not complete yet.
     pub(crate) whole: Option<(u64, u64)>,
+    /// That batch, if this member leads.
+    pub(crate) open_batch: Option<OpenBatch>,
     /// The last index that this leader proposed.
     pub(crate) proposed: u64,
     /// Recorded consumers.

@@ -169,6 +169,7 @@ impl Reborn {
             membership: member.membership.clone(),
             applied,
             whole: None,
+            open_batch: None,
             proposed: 0,
             shadow,
             standing: Default::default(),

@@ -7,9 +7,13 @@ use hashbrown::HashMap;
 use jetwake_storage::Lsn;
 
 use super::Replica;
+use super::driver::CONSENSUS;
 use crate::consensus::{Message, NodeId};
 use crate::jetstream::io::Timestamp;
 use crate::jetstream::log::GroupId;
+
+/// A frame of this length takes no further message.
+const FRAME: usize = 4 << 20;
 
 /// Something that must be durable before a group goes on.
 #[derive(Debug)]
@@ -32,8 +36,8 @@ pub(crate) struct Replicas {
     dirty: Vec<GroupId>,
     /// What the journal has not made durable yet, in its order.
     pub(crate) unsynced: VecDeque<Unsynced>,
-    /// What goes to each node at the end of the pass.
-    outgoing: BTreeMap<NodeId, Vec<u8>>,
+    /// The frames that go to each node at the end of the pass.
+    outgoing: BTreeMap<NodeId, Vec<Vec<u8>>>,
     /// The next tick of all groups that are awake.
     pub(crate) next_tick: Option<Timestamp>,
 }
@@ -100,7 +104,13 @@ impl Replicas {
 
     /// Keeps a message for another node until the end of the pass.
     pub(crate) fn say(&mut self, to: NodeId, group: GroupId, message: &Message) {
-        let frame = self.outgoing.entry(to).or_default();
+        let frames = self.outgoing.entry(to).or_default();
+        if frames.last().is_none_or(|last| last.len() > FRAME) {
+            frames.push(vec![CONSENSUS]);
+        }
+        let Some(frame) = frames.last_mut() else {
+            return;
+        };
         frame.extend_from_slice(&group.to_le_bytes());
         let at = frame.len();
         frame.extend_from_slice(&[0; 4]);
@@ -109,9 +119,8 @@ impl Replicas {
         frame[at..at + 4].copy_from_slice(&len.to_le_bytes());
     }
 
-    /// What there is to say, by node. Leaves empty buffers behind.
-    pub(crate) fn outgoing(&mut self) -> impl Iterator<Item = (NodeId, &mut Vec<u8>)> {
-        let outgoing = self.outgoing.iter_mut().map(|(node, frame)| (*node, frame));
-        outgoing.filter(|(_, frame)| !frame.is_empty())
+    /// Takes what there is to say, by node: as many frames as it needs, in order.
+    pub(crate) fn take_outgoing(&mut self) -> BTreeMap<NodeId, Vec<Vec<u8>>> {
+        std::mem::take(&mut self.outgoing)
     }
 }

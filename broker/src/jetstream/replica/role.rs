@@ -36,9 +36,16 @@ impl Core {
         };
         let stream = replica.stream;
         if before.serving && !serving {
+            let begun = replica.open_batch.take();
             replica.abandon();
             match stream {
-                Some(stream) => self.stop_serving(stream, now, out),
+                Some(stream) => {
+                    self.stop_serving(stream, now, out);
+                    let entries = begun.map_or(Vec::new(), |one| one.entries);
+                    for (data, location) in entries {
+                        self.apply_data(group, stream, &data, location, now, out);
+                    }
+                }
                 None => self.meta_deposed(now, out),
             }
         }
@@ -63,7 +70,6 @@ impl Core {
             return;
         }
         standing.serving = true;
-        replica.whole = None;
         let stream = replica.stream;
         match stream {
             Some(stream) => self.start_serving(group, stream, now, out),

@@ -1,6 +1,9 @@
 //! Replicated streams: what is acknowledged, what survives whom.
 
 use super::cluster::{GROUP, Nodes};
+use super::rig::block;
+use crate::consensus::Message;
+use crate::jetstream::io::Event;
 
 const STREAM: &str = r#"{"name":"S","subjects":["s.>"],"num_replicas":3,"storage":"file",
     "retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":-1,"max_age":0,
@@ -133,4 +136,80 @@ fn a_consumer_goes_on_with_the_next_leader() {
     let payloads: Vec<&str> = third.iter().map(|one| &*one.payload).collect();
     assert_eq!(payloads, ["3", "4", "5", "6"]);
     assert!(third[0].reply.contains(".c.2.3."), "{}", third[0].reply);
+}
+
+/// A frame with one message, of which only the first entries are left.
+fn beginning(frame: &[u8], count: usize) -> Vec<u8> {
+    let message = Message::decode(bytes::Bytes::copy_from_slice(&frame[13..])).unwrap();
+    let mut bytes = Vec::new();
+    message.cut(count).encode(&mut bytes);
+    let len = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+    [&frame[..9], &len, &bytes].concat()
+}
+
+#[test]
+fn a_leader_that_goes_within_a_batch_keeps_what_the_next_one_completes() {
+    let mut nodes = Nodes::new(3);
+    nodes.stream(&STREAM.replace("\"retention\"", "\"allow_atomic\":true,\"retention\""));
+    let leader = nodes.elect();
+    let (short, long) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    // Each is one message to a member.
+    let payload = "x".repeat(700 << 10);
+    for n in 1..=4 {
+        let number = n.to_string();
+        let mut headers = vec![("Nats-Batch-Id", "b"), ("Nats-Batch-Sequence", &*number)];
+        if n == 4 {
+            headers.push(("Nats-Batch-Commit", "1"));
+        }
+        let rig = nodes.node(leader);
+        rig.send("s.a", "_INBOX.1", &block(&headers), &payload);
+    }
+    nodes.node(leader).commit();
+    let frames = std::mem::take(&mut nodes.node(leader).out.frames);
+    for (to, frame) in frames {
+        let frame = if to == short {
+            beginning(&frame, 2)
+        } else {
+            frame
+        };
+        nodes.node(to).handle(Event::Peer {
+            from: leader,
+            frame: &frame.into(),
+        });
+        nodes.node(to).settle();
+    }
+    // One member has the beginning, and says so; the other has all of it, and is not heard.
+    nodes.node(long).out.frames.clear();
+    let answers = std::mem::take(&mut nodes.node(short).out.frames);
+    for (_, frame) in answers.into_iter().filter(|(to, _)| *to == leader) {
+        nodes.node(leader).handle(Event::Peer {
+            from: short,
+            frame: &frame.into(),
+        });
+    }
+    nodes.node(leader).commit();
+    let replica = nodes
+        .node(leader)
+        .core
+        .core_mut()
+        .log
+        .replica(GROUP)
+        .unwrap();
+    assert!(
+        replica.waits().is_some() && replica.applied.0 > 3,
+        "within the batch"
+    );
+    assert!(nodes.messages(leader).is_empty());
+    nodes.node(leader).out.frames.clear();
+    nodes.isolate(leader);
+    nodes.pass(5_000_000_000);
+    nodes.heal();
+    nodes.pass(5_000_000_000);
+    for node in 1..=3 {
+        assert_eq!(
+            nodes.messages(node).len(),
+            4,
+            "node {node}, leader {leader}"
+        );
+    }
 }
